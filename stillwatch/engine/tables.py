@@ -1,0 +1,75 @@
+"""Where a workspace keeps its tables. One folder; delete it and nothing is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Paths of one workspace.
+
+    `exchanges/` holds Parquet parts by day (``day=YYYY-MM-DD/*.parquet``); only parts that `ledger` lists count.
+    """
+
+    root: Path
+
+    @property
+    def key_file(self) -> Path:
+        return self.root / "key"
+
+    @property
+    def vault(self) -> Path:
+        return self.root / "vault.db"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def exchanges(self) -> Path:
+        return self.root / "exchanges"
+
+    @property
+    def accounts(self) -> Path:
+        return self.root / "accounts.parquet"
+
+    @property
+    def actions(self) -> Path:
+        return self.root / "actions.parquet"
+
+    @property
+    def texts(self) -> Path:
+        """Encrypted texts of shingles that enough accounts share."""
+        return self.root / "texts"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def scans(self) -> Path:
+        return self.root / "scans"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    def must_exist(self) -> Workspace:
+        """This workspace, if a log was imported into it.
+
+        Raises
+        ------
+        InputError
+            There is no workspace here.
+        """
+        if not self.ledger.exists():
+            raise InputError(f"{self.root}: no log was imported here yet; start with: stillwatch logs import FILE")
+        return self
