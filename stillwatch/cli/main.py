@@ -56,15 +56,26 @@ def run() -> None:
     """Entry point of the program: deliberate errors become one line and an exit code, bugs keep their traceback."""
     add_nouns()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except StillwatchError as error:
         sys.stderr.write(f"stillwatch: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stillwatch: interrupted; what was finished before is kept\n")
-        sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`). Point stdout at nothing, or the interpreter's last flush
-        # would complain once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave_quietly()
+    except SystemExit as leaving:
+        # Typer turns an interrupt into exit code 130 and a closed pipe into 1, both without a word.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            _leave_quietly()
+        if leaving.code == 130:
+            sys.stderr.write("stillwatch: interrupted; what was finished before is kept\n")
+        raise
+
+
+def _leave_quietly() -> None:
+    # The reader of our output went away (`| head`). Point stdout at nothing, or the interpreter's last flush would
+    # complain once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)

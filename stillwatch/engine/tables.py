@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,5 +73,17 @@ class Workspace:
             There is no workspace here.
         """
         if not self.ledger.exists():
-            raise InputError(f"{self.root}: no log was imported here yet; start with: stillwatch logs import FILE")
+            raise InputError(
+                f"{self.root}: no log was imported here yet; start with: stillwatch logs import FILE"
+            )
         return self
+
+    def parts(self) -> list[Path]:
+        """The Parquet parts of exchanges that count: those the ledger lists, oldest day first."""
+        if not self.ledger.exists():
+            return []
+        with closing(
+            sqlite3.connect(f"{self.ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=60)
+        ) as ledger:
+            rows = ledger.execute("select path from parts order by day, first_time, path").fetchall()
+        return [self.exchanges / path for (path,) in rows]
