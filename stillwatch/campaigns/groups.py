@@ -1,0 +1,131 @@
+"""From links to groups: who is proposed to act as one, before anything is tested.
+
+Leiden (Traag, Waltman, van Eck 2019) through graspologic-native; the other implementations are GPL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from graspologic_native import leiden_csr
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
+
+from stillwatch.campaigns.materials import Materials
+
+LEAST_ACCOUNTS = 5
+SAME_ACCOUNTS = 0.3
+"""Materials are joined when the Jaccard index of their accounts reaches this."""
+POPULAR = 0.25
+"""Material used by more than this share of all accounts (and by more than POPULAR_FLOOR) weighs nothing."""
+POPULAR_FLOOR = 200
+NEIGHBOURS = 10
+"""Steps 1, 2, 4 ... 2^9: a value of many accounts links each to this many others instead of to all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Accounts that one signal proposes to act as one.
+
+    Parameters
+    ----------
+    proposer
+        Name of the signal.
+    accounts
+        Sorted account ids.
+    materials
+        Codes of the materials that link them; empty for other signals.
+    """
+
+    proposer: str
+    accounts: NDArray[np.int64]
+    materials: tuple[int, ...] = ()
+
+
+def weight(degree: NDArray[np.int64]) -> NDArray[np.float64]:
+    """FRAUDAR's column weight, ``1 / log(degree + 5)`` (Hooi et al. 2016, section 4.2)."""
+    return 1.0 / np.log(degree + 5.0)
+
+
+def groups_of_materials(materials: Materials, *, population: int, seed: int) -> list[Group]:
+    """One group for each set of materials that have nearly the same accounts.
+
+    Materials, and not accounts, are the nodes: a resold customer's framework prompt then cannot pull a campaign's
+    accounts into the crowd that uses the framework.
+    """
+    count = len(materials)
+    degree = np.bincount(materials.material, minlength=count)
+    popular = degree > max(POPULAR_FLOOR, POPULAR * population)
+    accounts, code = np.unique(materials.account, return_inverse=True)
+    use = csr_matrix(
+        (np.ones(len(code)), (materials.material, code)), shape=(count, len(accounts)), dtype=np.float64
+    )
+    use = csr_matrix(use.multiply(~popular[:, None]))
+    shared = coo_matrix(use @ use.T)
+    union = degree[shared.row] + degree[shared.col] - shared.data
+    jaccard = shared.data / np.maximum(union, 1)
+    kept = (jaccard >= SAME_ACCOUNTS) & (shared.row != shared.col)
+    label = _leiden(shared.row[kept], shared.col[kept], jaccard[kept], count, seed)
+
+    groups = []
+    for community in np.unique(label[~popular]):
+        inside = np.flatnonzero((label == community) & ~popular)
+        of_inside = np.isin(materials.material, inside)
+        members = np.unique(materials.account[of_inside])
+        if len(members) >= LEAST_ACCOUNTS:
+            groups.append(Group("shared_prompt", members, tuple(int(m) for m in inside)))
+    return groups
+
+
+def groups_of_values(links: pa.Table, *, seed: int) -> list[Group]:
+    """Communities of accounts that share rare values, over edges weighted by rarity.
+
+    Parameters
+    ----------
+    links
+        ``infrastructure_links``: account_id, kind, value, degree.
+    """
+    accounts, code = np.unique(links["account_id"].to_numpy(), return_inverse=True)
+    if len(accounts) == 0:
+        return []
+    kind, value = links["kind"].to_numpy(), links["value"].to_numpy()
+    order = np.lexsort((code, value, kind))
+    code, kind, value = code[order], kind[order], value[order]
+    degree = links["degree"].to_numpy()[order]
+    starts = np.r_[True, (kind[1:] != kind[:-1]) | (value[1:] != value[:-1])]
+    first = np.flatnonzero(starts)[np.cumsum(starts) - 1]
+    place = np.arange(len(code)) - first
+    rows, columns, weights = [], [], []
+    for step in range(NEIGHBOURS):
+        other = first + (place + (1 << step)) % degree
+        linked = (1 << step) < degree
+        rows.append(code[linked])
+        columns.append(code[other[linked]])
+        weights.append(weight(degree[linked]))
+    row, column, strength = np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
+    label = _leiden(np.r_[row, column], np.r_[column, row], np.r_[strength, strength], len(accounts), seed)
+    large = np.flatnonzero(np.bincount(label) >= LEAST_ACCOUNTS)
+    return [Group("shared_infrastructure", accounts[label == community]) for community in large]
+
+
+def _leiden(
+    row: NDArray[np.int64], column: NDArray[np.int64], data: NDArray[np.float64], count: int, seed: int
+) -> NDArray[np.int64]:
+    """Community of each of `count` nodes; a node without an edge is one of its own. Symmetric edges in."""
+    if len(row) == 0:
+        return np.arange(count)
+    graph = csr_matrix((data, (row, column)), shape=(count, count))
+    graph.sum_duplicates()
+    graph.sort_indices()
+    _, community = leiden_csr(
+        graph.indptr.astype(np.int64),
+        graph.indices.astype(np.int32),
+        graph.data.astype(np.float64),
+        count,
+        seed=seed,
+    )
+    label = np.arange(count) + count
+    label[np.fromiter(community.keys(), np.int64)] = np.fromiter(community.values(), np.int64)
+    return np.unique(label, return_inverse=True)[1]

@@ -1,0 +1,126 @@
+"""Who belongs to a group, by what evidence, and with which share of the account's requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.pool import Pool
+from stillwatch.campaigns.scoring import Score
+from stillwatch.engine.duckdb import Engine
+
+COVERAGE = 0.8
+"""A number counts as alike when it lies in the shortest span that holds this share of the members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Per-account tables that are read once a scan. Every array is sorted by `account`.
+
+    Parameters
+    ----------
+    account, total, first, last, output_tokens
+        Shape (accounts,). Exchanges of each account, microseconds of its first and last, output tokens.
+    uses
+        Rows of ``material_uses``: account_id, family, uses, first_time, last_time.
+    """
+
+    account: NDArray[np.int64]
+    total: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    uses: dict[str, NDArray[np.int64]]
+
+
+def read_accounts(engine: Engine) -> Accounts:
+    rows = engine.read(
+        "select account_id, exchanges, first_time, last_time, coalesce(output_tokens, 0) as output_tokens "
+        "from population order by account_id"
+    )
+    uses = engine.read("select account_id, family, uses, first_time, last_time from material_uses")
+    return Accounts(
+        *(rows[c].to_numpy().astype(np.int64) for c in rows.column_names),
+        uses={c: uses[c].to_numpy().astype(np.int64) for c in uses.column_names},
+    )
+
+
+def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> pa.Table:
+    """One row for each account of the group.
+
+    Returns
+    -------
+    pyarrow.Table
+        account_id; exchanges that belong to the group (all of them where no text links it); total; share (null
+        where no text links the group); first, last (microseconds); evidence (titles of what speaks for the member).
+    """
+    at = np.searchsorted(accounts.account, group.accounts)
+    total, first, last = accounts.total[at], accounts.first[at], accounts.last[at]
+    exchanges, share = total, None
+    if group.materials:
+        exchanges, first, last = _carrying(group, accounts)
+        share = exchanges / total
+    return pa.table(
+        {
+            "account_id": group.accounts,
+            "exchanges": exchanges,
+            "total": total,
+            "share": pa.nulls(len(total), pa.float64()) if share is None else pa.array(share, pa.float64()),
+            "first": first,
+            "last": last,
+            "evidence": pa.array(_evidence(group, result, pool), pa.list_(pa.string())),
+        }
+    )
+
+
+def _carrying(
+    group: Group, accounts: Accounts
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Exchanges with the group's most used material of each account, and when they began and ended."""
+    uses = accounts.uses
+    rows = np.flatnonzero(
+        np.isin(uses["family"], group.materials) & np.isin(uses["account_id"], group.accounts)
+    )
+    at = np.searchsorted(group.accounts, uses["account_id"][rows])
+    most = np.zeros(len(group.accounts), np.int64)
+    first = np.full(len(group.accounts), np.iinfo(np.int64).max)
+    last = np.zeros(len(group.accounts), np.int64)
+    np.maximum.at(most, at, uses["uses"][rows])
+    np.minimum.at(first, at, uses["first_time"][rows])
+    np.maximum.at(last, at, uses["last_time"][rows])
+    return most, first, last
+
+
+def _evidence(group: Group, result: Score, pool: Pool) -> list[list[str]]:
+    rows, members, _ = pool.for_group(group)
+    who = pool.account[rows[members]]
+    known: list[list[str]] = [[group.proposer] for _ in group.accounts]
+    position = np.searchsorted(group.accounts, who)
+    for test in result.results:
+        name = test.test.partition("@")[0]
+        if (test.log_evalue or 0.0) <= 0:
+            continue
+        for i in position[alike(pool.values[name][rows[members]])]:
+            known[i].append(name)
+    return known
+
+
+def alike(values: NDArray) -> NDArray[np.bool_]:
+    """Which members resemble the others: numbers in the common span, codes that another member holds, events."""
+    if values.ndim == 2:
+        return np.any([alike(column) for column in values.T], axis=0)
+    if values.dtype == np.int8:
+        return values == 1
+    if values.dtype.kind == "f":
+        known = np.sort(values[~np.isnan(values)])
+        need = int(np.ceil(COVERAGE * len(known)))
+        if need < 2:
+            return np.zeros(len(values), bool)
+        start = int(np.argmin(known[need - 1 :] - known[: len(known) - need + 1]))
+        return (values >= known[start]) & (values <= known[start + need - 1])
+    codes, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts[where] >= 2) & (codes[where] >= 0)

@@ -1,0 +1,173 @@
+"""The matched pool: what is known of every account that a group could have been drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.materials import Materials
+from stillwatch.campaigns.signals import account_class, shared_infrastructure
+from stillwatch.engine.duckdb import Engine
+
+OUTSIDERS = 3
+"""A stratum needs this many accounts outside the group for each member, else it is matched on volume alone."""
+MODELS = 4
+"""Most used models that are matched on; the others are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One row for each (account, scope) that has values; a scope is a material, or -1 for all its exchanges.
+
+    Parameters
+    ----------
+    account, scope
+        Shape (rows,).
+    exchanges
+        Shape (rows,). Exchanges of the account in that scope, over the whole log.
+    model
+        Shape (rows,). Code of the account's most used model, 0 to `MODELS`.
+    values
+        Signal name -> values as its ``test`` takes them, first axis (rows,).
+    own
+        Positions of the row that stands for each account when it is no member: its most used material.
+    """
+
+    account: NDArray[np.int64]
+    scope: NDArray[np.int64]
+    exchanges: NDArray[np.int64]
+    model: NDArray[np.int64]
+    values: dict[str, NDArray]
+    own: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = np.lexsort((self.scope, -self.exchanges, self.account))
+        first = np.r_[True, np.diff(self.account[order]) != 0] if len(order) else np.empty(0, bool)
+        object.__setattr__(self, "own", np.sort(order[first]))
+
+    def for_group(self, group: Group) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the pool for one group, positions of its members among them, and strata of volume and model.
+
+        A member is represented by its most used material of the group, every other account by its own most used.
+        """
+        inside = np.isin(self.account, group.accounts)
+        fits = inside & np.isin(self.scope, group.materials) if group.materials else inside
+        rows = np.flatnonzero(fits)
+        order = np.lexsort((self.scope[rows], -self.exchanges[rows], self.account[rows]))
+        rows = rows[order]
+        rows = rows[np.r_[True, np.diff(self.account[rows]) != 0]] if len(rows) else rows
+        others = self.own[~np.isin(self.account[self.own], group.accounts)]
+        pool = np.concatenate([rows, others])
+        members = np.arange(len(rows))
+        return pool, members, self._strata(pool, len(rows))
+
+    def _strata(self, pool: NDArray[np.int64], members: int) -> NDArray[np.int64]:
+        volume = (np.log2(np.maximum(self.exchanges[pool], 1)) / 2).astype(np.int64)
+        fine = volume * (MODELS + 1) + self.model[pool]
+        in_group = np.bincount(fine[:members], minlength=fine.max() + 1) if members else np.zeros(1, int)
+        thin = np.bincount(fine, minlength=len(in_group)) < (OUTSIDERS + 1) * in_group
+        coarse = np.isin(volume, np.unique(np.flatnonzero(thin) // (MODELS + 1)))
+        strata = np.where(coarse, volume * (MODELS + 1), fine)
+        return _widened(strata // (MODELS + 1), strata, members)
+
+
+def _widened(volume: NDArray[np.int64], strata: NDArray[np.int64], members: int) -> NDArray[np.int64]:
+    """Join volumes with their neighbour until each stratum that holds members has outsiders enough."""
+    strata = strata.copy()
+    for _ in range(volume.max() + 1 if len(volume) else 0):
+        held, counts = np.unique(strata[:members], return_counts=True)
+        thin = [s for s, c in zip(held, counts, strict=True) if (strata == s).sum() < (OUTSIDERS + 1) * c]
+        if not thin or len(np.unique(strata)) == 1:
+            break
+        level = np.unique(strata)
+        at = int(np.searchsorted(level, thin[0]))
+        strata[strata == thin[0]] = level[at - 1] if at else level[1]
+    return strata
+
+
+def read_pool(engine: Engine, materials: Materials | None) -> Pool:
+    """The pool of one proposer from the tables that the signals' steps made.
+
+    Parameters
+    ----------
+    materials
+        For groups of materials: accounts that repeat shared text, each in the scope of each of its materials.
+        None: every account, over all its exchanges.
+    """
+    population = engine.read("select account_id, exchanges, model from population order by account_id")
+    ids = population["account_id"].to_numpy()
+    common = population["model"].value_counts()
+    ranked = pc.array_sort_indices(pc.struct_field(common, "counts"), order="descending")
+    top = pc.struct_field(common, "values").take(ranked)[:MODELS]
+    model = pc.fill_null(pc.index_in(population["model"], value_set=top), MODELS).to_numpy().astype(np.int64)
+    if materials is None:
+        account, scope = ids, np.full(len(ids), -1)
+        uses = population["exchanges"].to_numpy()
+    else:
+        account, scope, uses = materials.account, materials.material, materials.uses
+    where = np.searchsorted(ids, account)
+    values: dict[str, NDArray] = {
+        "shared_infrastructure": _codes(engine, "main_values", shared_infrastructure.KINDS, account),
+        "account_class": _codes(engine, "account_class", account_class.KINDS, account),
+        "registration": _floats(engine, "registration", account, None),
+        "even_rates": _floats(engine, "even_rates", account, scope),
+        "day_rhythm": _floats(engine, "day_rhythm", account, scope),
+        "harvesting_shape": np.nan_to_num(_floats(engine, "harvesting_shape", account, scope), nan=-1).astype(
+            np.int8
+        ),
+    }
+    if materials is None:
+        values["shared_prompt"] = _main_material(engine, account)
+    return Pool(account, scope, uses.astype(np.int64), model[where], values)
+
+
+def _codes(
+    engine: Engine, table: str, kinds: tuple[str, ...], account: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    rows = engine.read(f"select account_id, {', '.join(kinds)} from {table}")
+    columns = []
+    for kind in kinds:
+        encoded = pc.dictionary_encode(rows[kind].combine_chunks()).indices
+        columns.append(pc.fill_null(encoded, -1).to_numpy(zero_copy_only=False).astype(np.int64))
+    return _aligned(rows["account_id"].to_numpy(), np.stack(columns, axis=1), account, -1)
+
+
+def _floats(
+    engine: Engine, table: str, account: NDArray[np.int64], scope: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    if scope is None:
+        rows = engine.read(f"select account_id, value from {table}")
+        return _aligned(
+            rows["account_id"].to_numpy(), rows["value"].to_numpy().astype(float), account, np.nan
+        )
+    rows = engine.read(f"select account_id, family, value from {table}")
+    given = _pairs(rows["account_id"].to_numpy(), rows["family"].to_numpy())
+    return _aligned(given, rows["value"].to_numpy().astype(float), _pairs(account, scope), np.nan)
+
+
+def _main_material(engine: Engine, account: NDArray[np.int64]) -> NDArray[np.int64]:
+    rows = engine.read(
+        "select account_id, max_by(family, uses) as family from material_uses group by account_id"
+    )
+    return _aligned(rows["account_id"].to_numpy(), rows["family"].to_numpy().astype(np.int64), account, -1)
+
+
+def _pairs(account: NDArray[np.int64], scope: NDArray[np.int64]) -> NDArray:
+    pairs = np.empty(len(account), dtype=[("account", np.int64), ("scope", np.int64)])
+    pairs["account"], pairs["scope"] = account, scope
+    return pairs
+
+
+def _aligned(keys: NDArray, values: NDArray, wanted: NDArray, missing: float) -> NDArray:
+    """Values in the order of `wanted`, `missing` where a key is not there. Keys are distinct."""
+    out = np.full((len(wanted), *values.shape[1:]), missing, values.dtype)
+    if len(keys):
+        order = np.argsort(keys)
+        at = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+        found = keys[order][at] == wanted
+        out[found] = values[order[at[found]]]
+    return out

@@ -1,0 +1,80 @@
+"""Two questions, never merged: an e-value for each group and question, and one e-BH over all groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.pool import Pool
+from stillwatch.errors import InsufficientData
+from stillwatch.records import TestResult
+from stillwatch.stats.combine import average_evalues
+
+ACTS_AS_ONE = "acts as one"
+HARVESTING = "shape of harvesting"
+LEAST_KINDS = 2
+"""Kinds of evidence that have to speak before a group can act as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The two e-values of one group and what they rest on. Logarithms are natural; None: too little data."""
+
+    acts_as_one: float | None
+    harvesting: float | None
+    acts_ceiling: float | None
+    harvesting_ceiling: float | None
+    results: tuple[TestResult, ...]
+    not_tested: tuple[str, ...]
+    """Signals that had too little data, with what they needed."""
+
+    @property
+    def log_evalue(self) -> float | None:
+        """The smaller of the two: an e-value against "at least one of the two nulls holds"."""
+        if self.acts_as_one is None or self.harvesting is None:
+            return None
+        return min(self.acts_as_one, self.harvesting)
+
+    @property
+    def log_ceiling(self) -> float | None:
+        if self.acts_ceiling is None or self.harvesting_ceiling is None:
+            return None
+        return min(self.acts_ceiling, self.harvesting_ceiling)
+
+
+def score(group: Group, pool: Pool, signals: Mapping[str, ModuleType], *, gamma: float, seed: int) -> Score:
+    """Test a group with every signal but the one that proposed it.
+
+    "Acts as one" is the partial conjunction "at least two kinds of evidence" (Benjamini & Heller 2008; for e-values
+    Vovk & Wang 2021): the largest e-value is left out and the others are averaged, which is an e-value whenever at
+    most one kind departs from its null. One kind alone (users of a framework registered after its release) is
+    therefore never enough.
+    """
+    rows, members, strata = pool.for_group(group)
+    results: list[TestResult] = []
+    missing: list[str] = []
+    logs: dict[str, list[tuple[float, float]]] = {ACTS_AS_ONE: [], HARVESTING: []}
+    for name, signal in signals.items():
+        if name == group.proposer or name not in pool.values:
+            continue
+        try:
+            result = signal.test(pool.values[name][rows], members, strata, seed=seed, gamma=gamma)
+        except InsufficientData as why:
+            missing.append(f"{signal.CARD.title}: {why}")
+            continue
+        results.append(result)
+        logs[signal.CARD.question].append((result.log_evalue, result.log_evalue_ceiling))
+    acts, acts_top = _at_least_two(logs[ACTS_AS_ONE])
+    harvest, harvest_top = logs[HARVESTING][0] if logs[HARVESTING] else (None, None)
+    return Score(acts, harvest, acts_top, harvest_top, tuple(results), tuple(missing))
+
+
+def _at_least_two(logs: list[tuple[float, float]]) -> tuple[float | None, float | None]:
+    if len(logs) < LEAST_KINDS:
+        return None, None
+    values, tops = (np.sort(np.array(column)) for column in zip(*logs, strict=True))
+    return float(average_evalues(values[:-1])), float(average_evalues(tops[:-1]))

@@ -1,0 +1,93 @@
+"""Steps that no single signal owns: the population, and the exchanges that a signal looks at."""
+
+from __future__ import annotations
+
+from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
+from stillwatch.engine.steps import Step
+
+_COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as prompt_digest, "\
+    "x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.elicitation as elicitation, "\
+    "coalesce(x.turns > 1, false) or coalesce(x.time > c.start, false) as follow_up"  # fmt: skip
+
+POPULATION = Step(
+    "population",
+    """
+select x.account_id as account_id, count(*) as exchanges, min(x.time) as first_time, max(x.time) as last_time,
+       mode(coalesce(x.response_model, x.request_model)) as model, sum(x.output_tokens) as output_tokens
+from exchanges as x
+group by x.account_id""",
+    "one row an account: how much, when, and mostly of which model",
+)
+
+CONVERSATIONS = Step(
+    "conversations",
+    """
+select x.conversation_id as conversation_id, min(x.time) as start
+from exchanges as x
+where x.conversation_id is not null and coalesce(x.turns, 1) <= 1
+group by x.conversation_id
+having count(*) > 1""",
+    "when a conversation began, where the request does not carry its own history",
+)
+
+ORGANIZATIONS = Step(
+    "organizations",
+    """
+select p.account_id as account_id, coalesce(a.organization_id, x.value) as organization_id
+from population as p
+left join accounts as a on a.account_id = p.account_id
+left join (
+    select e.account_id as account_id, mode(e.organization_id) as value from exchanges as e group by e.account_id
+) as x on x.account_id = p.account_id""",
+    "the declared organisation of each account",
+)
+
+MATERIAL_EXCHANGES = Step(
+    "material_exchanges",
+    """
+select r.exchange_id as exchange_id, r.account_id as account_id, m.family as family, min(r.time) as time
+from (
+    select x.exchange_id as exchange_id, x.account_id as account_id, x.time as time, unnest(x.shingles) as shingle
+    from exchanges as x
+) as r
+join family_shingles as m on m.shingle = r.shingle
+group by r.exchange_id, r.account_id, m.family""",
+    "the exchanges that carry a shared material",
+)
+
+MATERIAL_USES = Step(
+    "material_uses",
+    f"""
+select k.account_id as account_id, k.family as family, max(k.place) as uses, min(k.time) as first_time,
+       max(k.time) as last_time,
+       min(case when k.place >= {LEAST_USES} then k.time // 86400000000 end) as joined_day
+from (
+    select e.account_id as account_id, e.family as family, e.time as time,
+           row_number() over (partition by e.account_id, e.family order by e.time, e.exchange_id) as place
+    from material_exchanges as e
+) as k
+group by k.account_id, k.family
+having max(k.place) >= {LEAST_USES}""",
+    "how often an account used a material, and the day on which that made it a member",
+)
+
+MATERIAL_SCOPE = Step(
+    "scope",
+    f"""
+select e.account_id as account_id, e.family as family, {_COLUMNS}
+from material_exchanges as e
+join material_uses as u on u.account_id = e.account_id and u.family = e.family
+join exchanges as x on x.exchange_id = e.exchange_id
+left join conversations as c on c.conversation_id = x.conversation_id
+where e.time // 86400000000 > u.joined_day""",
+    "only days after the one that made the account a member: fresh for every test that follows",
+)
+
+ACCOUNT_SCOPE = Step(
+    "scope",
+    f"""
+select x.account_id as account_id, -1 as family, {_COLUMNS}
+from exchanges as x
+left join conversations as c on c.conversation_id = x.conversation_id""",
+    "all exchanges of every account",
+)

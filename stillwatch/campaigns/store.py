@@ -1,0 +1,107 @@
+"""Scans on disk: `scans/<run id>/` with findings.json, members.parquet and steps.sql; `scans/latest` names one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from stillwatch.campaigns.scan import Scan
+from stillwatch.engine.tables import Workspace
+from stillwatch.errors import InputError, IntegrityError
+from stillwatch.records import Assumption, Excluded, Finding, Null, Run, TestResult
+
+
+def save(scan: Scan, workspace: Path | str) -> Path:
+    """Write a scan whole or not at all, and make it the latest.
+
+    Returns
+    -------
+    Path
+        The folder of the scan; a scan of the same data with the same settings has the same folder.
+    """
+    place = Workspace(Path(workspace)).scans
+    place.mkdir(parents=True, exist_ok=True)
+    name = scan.run.id[:16]
+    fresh = place / f".{name}.{os.getpid()}"
+    fresh.mkdir()
+    try:
+        meta = {
+            "run": asdict(scan.run),
+            "findings": [asdict(f) for f in scan.findings],
+            "proposed": scan.proposed,
+            "alpha": scan.alpha,
+            "log_needed": scan.log_needed,
+        }
+        (fresh / "findings.json").write_text(json.dumps(meta, ensure_ascii=False, allow_nan=False), "utf-8")
+        pq.write_table(scan.members, fresh / "members.parquet")
+        (fresh / "steps.sql").write_text(scan.sql, "utf-8")
+        target = place / name
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.rename(target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    pointer = place / f".latest.{os.getpid()}"
+    pointer.write_text(name, "utf-8")
+    pointer.replace(place / "latest")
+    return target
+
+
+def latest(workspace: Path | str) -> Scan:
+    """The scan that was saved last.
+
+    Raises
+    ------
+    InputError
+        No scan was saved here.
+    IntegrityError
+        A finding's id is not the digest of its content.
+    """
+    place = Workspace(Path(workspace)).scans
+    pointer = place / "latest"
+    if not pointer.exists():
+        raise InputError(f"{workspace}: no scan yet; start with: stillwatch campaigns scan")
+    folder = place / pointer.read_text("utf-8").strip()
+    meta = json.loads((folder / "findings.json").read_text("utf-8"))
+    return Scan(
+        run=_run(meta["run"]),
+        findings=tuple(_finding(f) for f in meta["findings"]),
+        members=pq.read_table(folder / "members.parquet"),
+        proposed=meta["proposed"],
+        alpha=meta["alpha"],
+        log_needed=meta["log_needed"],
+        sql=(folder / "steps.sql").read_text("utf-8"),
+    )
+
+
+def _run(stored: dict) -> Run:
+    run = Run(**{k: v for k, v in stored.items() if k != "id"})
+    if run.id != stored["id"]:
+        raise IntegrityError("run", stored["id"], run.id)
+    return run
+
+
+def _finding(stored: dict) -> Finding:
+    values = {k: v for k, v in stored.items() if k != "id"}
+    values["results"] = tuple(_result(r) for r in values["results"])
+    values["alternatives"] = tuple(Excluded(**a) for a in values["alternatives"])
+    values["limits"] = tuple(values["limits"])
+    values["evidence"] = tuple(values["evidence"])
+    finding = Finding(**values)
+    if finding.id != stored["id"]:
+        raise IntegrityError(f"finding {stored['subject']}", stored["id"], finding.id)
+    return finding
+
+
+def _result(stored: dict) -> TestResult:
+    values = dict(stored)
+    values["null"] = Null(**values["null"])
+    values["assumptions"] = tuple(Assumption(**a) for a in values["assumptions"])
+    values["interval"] = None if values["interval"] is None else tuple(values["interval"])
+    return TestResult(**values)

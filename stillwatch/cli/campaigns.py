@@ -1,0 +1,293 @@
+"""``stillwatch campaigns``: which accounts act as one and harvest, and why we think so."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillwatch.cli import output
+
+if TYPE_CHECKING:
+    from stillwatch.campaigns import Scan
+    from stillwatch.records import Finding
+
+app = typer.Typer(help="Which accounts act as one and harvest the model?", no_args_is_help=True)
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
+SHOWN = 20
+
+
+@app.command()
+def scan(
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    alpha: Annotated[float, typer.Option(help="Bound on the false discovery rate over all groups.")] = 0.01,
+    gamma: Annotated[
+        float,
+        typer.Option(
+            help="How much likelier, in odds, honest groups may be to be alike than matched accounts."
+        ),
+    ] = 3.0,
+    seed: Annotated[int, typer.Option(help="Seed of the random orders in which members are drawn.")] = 1,
+    memory_limit: Annotated[str, typer.Option(help="Memory for the engine, such as 1GB.")] = "1GB",
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the engine.")] = 2,
+    print_sql: Annotated[
+        bool, typer.Option("--print-sql", help="Print the steps as SQL and do nothing.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the HTML report.")] = True,
+    fail_on: Annotated[str, typer.Option(help="Exit with 10 when a finding has this decision.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Find groups of accounts that act as one and have the shape of harvesting."""
+    from stillwatch import campaigns, logs
+    from stillwatch.cases.journal import Journal
+    from stillwatch.engine.tables import Workspace
+    from stillwatch.errors import InputError
+
+    if fail_on not in ("", "supported", "inconclusive"):
+        raise InputError(f"--fail-on takes supported or inconclusive, found {fail_on!r}")
+    if print_sql:
+        output.line(campaigns.planned_sql())
+        return
+    with output.progress("scanning") as update:
+        stages = iter(range(1, 100))
+        found = campaigns.scan(
+            workspace,
+            alpha=alpha,
+            gamma=gamma,
+            seed=seed,
+            memory_limit=memory_limit,
+            threads=threads,
+            read_texts=lambda shingles: logs.texts(workspace, shingles),
+            on_stage=lambda stage: update(next(stages) / 7, stage),
+        )
+    campaigns.save(found, workspace)
+    place = Workspace(workspace)
+    Journal(place.journal).append(
+        "scan", {"run": found.run.id, "findings": [f.id for f in found.findings], "config": found.run.config}
+    )
+    written = _write_report(found, workspace) if report else None
+    _show(found, json=json, everything=False)
+    if written:
+        output.note(f"report: {written}")
+    if fail_on and any(f.decision == fail_on for f in found.findings):
+        raise typer.Exit(10)
+
+
+@app.command("list")
+def list_(
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also groups that are part of another or plainly dull.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the groups of the latest scan."""
+    from stillwatch import campaigns
+
+    _show(campaigns.latest(workspace), json=json, everything=everything)
+
+
+@app.command()
+def members(
+    campaign: Annotated[str, typer.Argument(help="One campaign; all supported ones when left out.")] = "",
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Real account names; the journal records it.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the accounts of one campaign, or of all that are supported, with the evidence for each."""
+    import pyarrow.compute as pc
+
+    from stillwatch import campaigns, identity
+
+    found = campaigns.latest(workspace)
+    wanted = _one(found, campaign).subject if campaign else None
+    column, value = ("campaign", wanted) if wanted else ("decision", "supported")
+    table = found.members.filter(pc.equal(found.members[column], value))
+    names = _names(workspace, table["account_id"].to_pylist(), reveal=reveal, why=wanted or "all supported")
+    rows = [
+        {
+            "campaign": row["campaign"],
+            "decision": row["decision"],
+            "account": names.get(row["account_id"], identity.show("account", row["account_id"])),
+            "exchanges": row["exchanges"],
+            "share": row["share"],
+            "evidence": row["evidence"],
+        }
+        for row in table.to_pylist()
+    ]
+    if json:
+        output.json_lines(rows)
+        return
+    output.table(
+        [
+            (r["campaign"], r["account"], r["exchanges"], _percent(r["share"]), ", ".join(r["evidence"]))
+            for r in rows
+        ],
+        ["CAMPAIGN", "ACCOUNT", "EXCHANGES", "SHARE", "EVIDENCE"],
+        right=["SHARE"],
+    )
+    if not reveal:
+        output.note("Next: --reveal shows the real accounts, and the workspace journal records that it did")
+
+
+@app.command()
+def explain(
+    campaign: Annotated[str, typer.Argument(help="Name of the campaign, such as c-7f3a10.")],
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    json: JsonOption = False,
+) -> None:
+    """Why these accounts: in words, in numbers, and with the innocent explanations."""
+    from stillwatch import campaigns
+    from stillwatch.campaigns.words import power
+
+    found = campaigns.latest(workspace)
+    finding = _one(found, campaign)
+    if json:
+        output.json_lines([asdict(finding)])
+        return
+    facts = finding.details
+    output.line(finding.claim)
+    output.line()
+    titles = _titles()
+    _item("decision", finding.decision + (f" ({facts['reason']})" if facts["reason"] else ""))
+    proposed = titles[facts["proposed_by"]]
+    share = "" if facts["share"] is None else f", in {_percent(facts['share'])} of these accounts' requests"
+    _item("proposed by", proposed + share)
+    for text in facts["texts"][:3]:
+        _item("", f"“{text[:400]}”")
+    for i, sentence in enumerate(facts["confirmed_by"] or ["nothing that the proposer did not use"]):
+        _item("confirmed by" if i == 0 else "", sentence)
+    for i, sentence in enumerate(facts["harvest_words"] or ["too few exchanges to tell"]):
+        _item("typical member" if i == 0 else "", sentence)
+    _item("acts as one", f"e = {power(facts['acts_as_one'])}")
+    _item("harvesting", f"e = {power(facts['harvesting'])}")
+    _item(
+        "needed", f"the smaller of the two at least {power(finding.log_evalue_needed)}, for one group alone"
+    )
+    words = {True: "excluded", False: "NOT excluded", None: "cannot tell"}
+    for i, other in enumerate(finding.alternatives):
+        _item("innocent" if i == 0 else "", f"{other.name}: {words[other.excluded]} ({other.by})")
+    for i, limit in enumerate(finding.limits):
+        _item("limits" if i == 0 else "", limit)
+    _item("finding", finding.id[:16])
+    output.line(f"Next: stillwatch campaigns members {finding.subject}")
+
+
+def _item(name: str, text: str) -> None:
+    import textwrap
+
+    lines = textwrap.wrap(output.printable(text), output.WIDTH - 18) or [""]
+    output.line(f"  {name:<15} {lines[0]}")
+    for more in lines[1:]:
+        output.line(" " * 18 + more)
+
+
+def _show(found: Scan, *, json: bool, everything: bool) -> None:
+    from stillwatch.campaigns.words import power
+
+    if json:
+        output.json_lines(asdict(f) for f in found.findings)
+        return
+    shown = [f for f in found.findings if everything or _worth_showing(f, found.log_needed)]
+    limit = len(shown) if everything else SHOWN
+    rows = []
+    for f in shown[:limit]:
+        facts = f.details
+        takes = facts["takes"] if f.decision == "supported" else f"({facts['reason']})"
+        share = _percent(facts["share"]) if f.decision == "supported" else "-"
+        acts, harvest = power(facts["acts_as_one"]), power(facts["harvesting"])
+        rows.append(
+            (f.subject, f.decision, facts["accounts"], facts["exchanges"], share, f"e = {acts}", f"e = {harvest}",
+             facts["since"], takes)
+        )  # fmt: skip
+    columns = [
+        "CAMPAIGN",
+        "DECISION",
+        "ACCOUNTS",
+        "EXCHANGES",
+        "SHARE",
+        "ACTS AS ONE",
+        "HARVESTING",
+        "SINCE",
+        "TAKES",
+    ]
+    if rows:
+        output.table(rows, columns, right=["SHARE"])
+    hidden = len(found.findings) - len(rows)
+    if not found.findings:
+        output.line("No group of accounts was proposed: nothing rare is shared by five accounts or more.")
+        return
+    output.line(
+        f"{output.count(found.proposed, 'group was', 'groups were')} proposed; false discovery rate held at "
+        f"{found.alpha:.0%} over all of them (a single group needs e of {power(found.log_needed)})."
+    )
+    if hidden:
+        output.line(
+            f"{output.count(hidden, 'group')} not shown: part of another, or no more alike than matched accounts (list --all)."
+        )
+    if rows:
+        output.line(f"Next: stillwatch campaigns explain {rows[0][0]}")
+
+
+def _worth_showing(finding: Finding, needed: float) -> bool:
+    if finding.details["part_of"]:
+        return False
+    return finding.decision != "not supported" or (finding.details["acts_as_one"] or 0.0) >= needed
+
+
+def _one(found: Scan, campaign: str) -> Finding:
+    from stillwatch.errors import InputError
+
+    matching = [f for f in found.findings if f.subject.startswith(campaign)]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(f.subject for f in (matching or found.findings)[:5])
+    what = "fits several campaigns" if matching else "is no campaign of the latest scan"
+    raise InputError(f"{campaign!r} {what}; there are: {names or 'none'}")
+
+
+def _names(workspace: Path, ids: list[int], *, reveal: bool, why: str) -> dict[int, str]:
+    if not reveal:
+        return {}
+    from stillwatch.cases.journal import Journal
+    from stillwatch.engine.tables import Workspace
+    from stillwatch.identity import Keys, Pseudonyms
+
+    place = Workspace(workspace)
+    Journal(place.journal).append("reveal", {"kind": "account", "count": len(ids), "for": why})
+    return Pseudonyms(Keys(place.key_file), place.vault).reveal("account", ids)
+
+
+def _titles() -> dict[str, str]:
+    from stillwatch import plugins
+
+    return {name: signal.CARD.title for name, signal in plugins.find("campaigns.signals").items()}
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.0%}"
+
+
+def _write_report(found: Scan, workspace: Path) -> Path:
+    from stillwatch import plugins
+    from stillwatch.cases.report import write_report
+    from stillwatch.engine.tables import Workspace
+
+    shown = [f for f in found.findings if _worth_showing(f, found.log_needed)]
+    cards = [signal.CARD for signal in plugins.find("campaigns.signals").values()]
+    path = Workspace(workspace).reports / f"scan-{found.run.id[:12]}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_report(
+        path,
+        title="Campaigns in this log",
+        run=found.run,
+        findings=shown[:SHOWN],
+        cards=cards,
+        summary={"proposed": found.proposed, "alpha": found.alpha, "log_needed": found.log_needed},
+    )
