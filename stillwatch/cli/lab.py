@@ -1,0 +1,122 @@
+"""`stillwatch lab`: logs whose truth is known, and how much of it was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Make a log whose truth is known, and score what was found in it."
+)
+
+
+@app.command()
+def build(
+    scenario: Annotated[str, typer.Argument(help="hydra, enterprise, honest, lookalikes or a plug-in's.")],
+    out: Annotated[Path, typer.Option(help="Folder for the log; it must not hold one yet.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")],
+    honest_accounts: Annotated[int, typer.Option(help="Ordinary honest accounts.")] = 2000,
+    days: Annotated[int, typer.Option(help="Length of the log.")] = 14,
+    format: Annotated[str, typer.Option(help="litellm or parquet.")] = "litellm",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="STILLWATCH_DATA",
+            help="Folder with real traffic/ and prompts/; without it, built-in ones.",
+        ),
+    ] = None,
+    sharing: Annotated[
+        float, typer.Option(help="How often unrelated accounts send one public text; 10 is a stress.")
+    ] = 1.0,
+    share: Annotated[
+        float, typer.Option(help="Share of a campaign account's requests that belong to the campaign.")
+    ] = 0.8,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compose a log with truth: real or built-in arrivals and prompts, honest accounts, and what SCENARIO plants."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from stillwatch.errors import InputError
+    from stillwatch.lab import build as compose
+
+    if format not in ("litellm", "parquet"):
+        raise InputError(f"--format is litellm or parquet, found {format!r}")
+    err = Console(stderr=True)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(f"building {scenario}", total=None)
+        built = compose(
+            scenario,
+            out,
+            seed=seed,
+            honest_accounts=honest_accounts,
+            days=days,
+            format="parquet" if format == "parquet" else "litellm",
+            data=data,
+            sharing=sharing,
+            share=share,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    logs = str(out / ("log.parquet" if format == "parquet" else "log-*.jsonl.gz"))
+    if as_json:
+        values = {
+            "out": str(out),
+            "logs": [str(p) for p in built.logs],
+            "accounts": built.n_accounts,
+            "exchanges": built.n_exchanges,
+            "campaign_accounts": built.n_campaign_accounts,
+            "arrivals": built.arrivals,
+            "prompts": built.prompts,
+        }
+        typer.echo(json.dumps(values))
+        return
+    typer.echo(
+        f"{built.n_exchanges:,} exchanges of {built.n_accounts:,} accounts over {days} days, "
+        f"{built.n_campaign_accounts:,} of them in a campaign."
+    )
+    typer.echo(f"Composed from {built.arrivals} and {built.prompts}; nothing in it happened.")
+    typer.echo(f"Next: stillwatch logs import {logs} --accounts {built.accounts} --actions {built.actions}")
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Argument(help="truth.parquet of a built log.")],
+    members: Annotated[Path, typer.Argument(help="Output of: stillwatch campaigns members --json --reveal")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Hold the members of supported campaigns against the truth of a built log."""
+    from dataclasses import asdict
+
+    from stillwatch.lab import Share
+    from stillwatch.lab import score as hold
+
+    result = hold(truth, members)
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+        return
+
+    def line(name: str, s: Share) -> str:
+        if s.share is None:
+            return f"{name:<42} none in this log"
+        return f"{name:<42} {s.count:>7,} of {s.of:>7,}  {s.share:8.3%}  [{s.low:.3%}, {s.high:.3%}]"
+
+    typer.echo(line("campaign accounts found", result.recall))
+    for name, s in result.recall_by_campaign.items():
+        typer.echo(line(f"  of {name}", s))
+    typer.echo(line("planted campaigns found", result.campaigns_found))
+    typer.echo(line("honest accounts in a supported campaign", result.honest_flagged))
+    for name, s in result.honest_flagged_by_role.items():
+        if s.count:
+            typer.echo(line(f"  {name}", s))
+    typer.echo(line("honest groups in a supported campaign", result.honest_groups_flagged))
+    if result.wrong_groups:
+        typer.echo(
+            "  " + ", ".join(result.wrong_groups[:12]) + (" ..." if len(result.wrong_groups) > 12 else "")
+        )
+    typer.echo(
+        f"{result.supported} supported campaigns, {result.supported_wrong} of them mostly honest accounts."
+    )
+    typer.echo("Intervals take accounts as independent; accounts of one group are one decision.")

@@ -1,0 +1,137 @@
+"""From a filled world to a log in time order, and its text chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.lab.texts import mix
+from stillwatch.lab.world import ACCOUNT_COLUMNS, ROW_COLUMNS, START, World
+
+CHUNK = 50_000
+"""Rows whose text is in memory at once."""
+
+
+@dataclass(slots=True)
+class Log:
+    """All requests of a world in time order; text is still a name (see `stillwatch.lab.texts`)."""
+
+    world: World
+    accounts: dict[str, np.ndarray]
+    rows: dict[str, np.ndarray]
+    """In the order in which they were added; sessions are contiguous."""
+    order: np.ndarray
+    """Row indices by time."""
+    latency: np.ndarray
+    """Seconds, by row."""
+    tokens: np.ndarray
+    """Output tokens, by row."""
+    failed: np.ndarray
+    agent: np.ndarray
+    model: np.ndarray
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some consecutive rows of the log with their text.
+
+    Message `m` of row `i` is ``units[history[offsets[i] + m]]``; the answer to it is ``answers`` at the same place.
+    """
+
+    rows: np.ndarray
+    system: pa.LargeStringArray
+    units: pa.LargeStringArray
+    answers: pa.LargeStringArray
+    history: np.ndarray
+    offsets: np.ndarray
+
+
+def compose(world: World) -> Log:
+    """Order a world's requests by time and draw what is the same for everybody: lengths, failures, second clients."""
+    accounts = {c: np.concatenate([a[c] for a in world.accounts]) for c in ACCOUNT_COLUMNS}
+    rows = {c: np.concatenate([r[c] for r in world.rows]) for c in ROW_COLUMNS}
+    world.rows.clear()
+    rng = world.rng("rows")
+    n = len(rows["time"])
+    who = rows["account"]
+    tokens = np.maximum(1, rows["output"] * rng.lognormal(0, 0.7, n)).astype(np.int64)
+    cap = accounts["max_tokens"][who]
+    tokens = np.where((cap > 0) & (tokens > cap), cap, tokens)
+    failed = rng.random(n) < 0.008
+    tokens[failed] = 0
+    latency = np.round(rng.lognormal(np.log(0.4), 0.4, n) + tokens * 0.011 * rng.lognormal(0, 0.2, n), 3)
+    other_agent, other_model = rng.integers(12, size=n), rng.integers(4, size=n)
+    agent = np.where(rng.random(n) < 0.04, other_agent, accounts["agent"][who])
+    model = np.where(rng.random(n) < 0.08, other_model, accounts["model"][who])
+    order = np.lexsort((mix(rows["seed"]), rows["time"]))
+    return Log(world, accounts, rows, order, latency, tokens, failed, agent, model)
+
+
+def chunks(log: Log) -> Iterator[Chunk]:
+    """The log's text, at most `CHUNK` rows at a time and never two days in one chunk."""
+    day = (log.rows["time"][log.order] // 1_000_000 - START) // 86400
+    starts = np.flatnonzero(np.diff(day, prepend=-1))
+    edges = sorted(
+        {
+            int(e)
+            for a, b in zip(starts, [*starts[1:], len(day)], strict=True)
+            for e in (*range(a, b, CHUNK), b)
+        }
+    )
+    for a, b in pairwise(edges):
+        yield _chunk(log, log.order[a:b])
+
+
+def identifier(world: World, kind: str, index: np.ndarray, words: int = 1) -> pa.Array:
+    """Random-looking hexadecimal names of `words` times 16 digits; null where `index` is negative."""
+    salt = np.uint64(world.rng("identifier " + kind).integers(2**63))
+    n = len(index)
+    bits = np.empty((n, words), ">u8")
+    for w in range(words):
+        bits[:, w] = mix(mix(index.astype(np.uint64) ^ salt) + np.uint64(w))
+    table = np.array([f"{i:02x}" for i in range(256)], "S2")
+    digits = table[bits.view(np.uint8).reshape(n, -1)]
+    buffer = pa.py_buffer(np.ascontiguousarray(digits).tobytes())
+    names = (
+        pa.Array.from_buffers(pa.binary(16 * words), n, [None, buffer]).cast(pa.binary()).cast(pa.string())
+    )
+    return pc.if_else(pa.array(index >= 0), names, pa.scalar(None, pa.string()))
+
+
+def _chunk(log: Log, rows: np.ndarray) -> Chunk:
+    turn = log.rows["turn"][rows].astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(turn)])
+    history = np.repeat(rows - turn + 1, turn) + (np.arange(offsets[-1]) - np.repeat(offsets[:-1], turn))
+    needed, place = np.unique(history, return_inverse=True)
+    r = {c: log.rows[c][needed] for c in ("head", "tail", "lo", "span", "k", "seed")}
+    texts = log.world.prompts.texts
+    body = texts.render(r["lo"], r["span"], r["k"], r["seed"])
+    units = pc.binary_join_element_wise(
+        _constants(log, r["head"]),
+        body,
+        _constants(log, r["tail"]),
+        pa.scalar("\n\n", pa.large_string()),
+        null_handling="skip",
+    )
+    said = log.world.prompts["document"]
+    n = len(needed)
+    answers = texts.render(
+        np.full(n, said.lo), np.full(n, said.span), np.ones(n, np.int64), mix(r["seed"]) | np.uint64(1)
+    )
+    return Chunk(rows, _constants(log, log.rows["system"][rows]), units, answers, place, offsets)
+
+
+def _constants(log: Log, index: np.ndarray) -> pa.LargeStringArray:
+    """Constant texts by index, each rendered once; null where the index is negative."""
+    named = log.world.constant_table()
+    used, place = np.unique(index, return_inverse=True)
+    real = used >= 0
+    block = named[used[real]]
+    texts = log.world.prompts.texts.render(*(block[:, i].astype(np.int64) for i in range(3)), block[:, 3])
+    place = place - int((~real).sum())
+    return texts.take(pa.array(np.where(place < 0, 0, place), mask=place < 0))
