@@ -229,7 +229,8 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
     )
     if hidden:
         output.line(
-            f"{output.count(hidden, 'group')} not shown: part of another, or no more alike than matched accounts (list --all)."
+            f"{output.count(hidden, 'group')} not shown: part of another, or no more alike than matched accounts "
+            "(list --all)."
         )
     if rows:
         output.line(f"Next: stillwatch campaigns explain {rows[0][0]}")

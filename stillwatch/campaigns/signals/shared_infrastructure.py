@@ -20,7 +20,7 @@ CARD = Card(
     title="funding and infrastructure",
     question="acts as one",
     null="For each kind of value (payment token, device, registration prefix, client prefix), a member is at most "
-    "gamma times as likely, in odds, as an account drawn from the matched pool to hold a value that other members hold.",
+    "gamma times as likely, in odds, as an account drawn from the matched pool to hold a value that others hold.",
     unit="account",
     access=(
         "accounts.payment_token|accounts.device_token|accounts.signup_prefix|exchanges.client_prefix"
