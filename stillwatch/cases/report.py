@@ -165,9 +165,10 @@ def _name(finding: Finding) -> str:
 
 
 def _told(ordered: Sequence[Finding]) -> list[Finding]:
-    """Findings that get their own section: what is supported or undecided, and the nearest of the rest."""
-    first = [f for f in ordered if f.decision in ("supported", "inconclusive")]
-    return first + [f for f in ordered if f.decision == "not supported"][:SHOWN_GROUPS]
+    """Findings that get their own section: what is supported or undecided, and some of the rest; no parts of others."""
+    whole = [f for f in ordered if not f.details.get("part_of")]
+    first = [f for f in whole if f.decision in ("supported", "inconclusive")]
+    return first + [f for f in whole if f.decision == "not supported"][:SHOWN_GROUPS]
 
 
 def _anchor(finding: Finding) -> str:
@@ -187,8 +188,19 @@ def _group(finding: Finding, *, told: bool) -> dict[str, Any]:
         "acts_as_one": details.get("acts_as_one"),
         "harvesting": details.get("harvesting"),
         "since": details.get("since", ""),
-        "takes": details.get("takes", ""),
+        "note": _note(finding),
     }
+
+
+def _note(finding: Finding) -> str:
+    """The last column: what a supported group takes, why another is not supported, or what it is part of."""
+    details = finding.details
+    if details.get("part_of"):
+        return f"part of {details['part_of']}"
+    if finding.decision == "supported":
+        return str(details.get("takes") or "")
+    reason = details.get("reason")
+    return f"({reason})" if reason else ""
 
 
 def _campaign(finding: Finding, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,12 +261,14 @@ def _opening(findings: Sequence[Finding], summary: Mapping[str, Any]) -> dict[st
     counts.update({d: int(n) for d, n in dict(summary.get("decisions", {})).items() if d in counts})
     groups = int(summary.get("groups", len(findings)))
     supported = [f for f in findings if f.decision == "supported"]
+    whole = [f for f in supported if not f.details.get("part_of")]
     return {
         "groups": groups,
         "counts": counts,
         "unlisted": max(0, groups - sum(counts.values())),
-        "accounts": sum(int(f.details.get("accounts", 0)) for f in supported),
-        "names": [_name(f) for f in supported],
+        "accounts": sum(int(f.details.get("accounts", 0)) for f in whole),
+        "campaigns": len(whole),
+        "parts": len(supported) - len(whole),
     }
 
 

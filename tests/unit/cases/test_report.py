@@ -265,6 +265,20 @@ def test_a_finding_without_details_is_still_told(scan: dict[str, Any]) -> None:
     assert "No answer recorded." in text
 
 
+def test_a_group_inside_another_is_not_counted_as_a_campaign_of_its_own(scan: dict[str, Any]) -> None:
+    whole, twin = scan["findings"][:2]
+    part = dataclasses.replace(
+        changed(whole, campaign="c-part", accounts=20, part_of="c-7f3a"), claim="20 accounts act as one."
+    )
+    twin = changed(twin, reason="acts as one only")
+    text = page(scan | {"findings": [part, whole, twin], "summary": {}}).text
+    assert "Of 3 groups of accounts that were proposed, 2 are supported. 1 of them lies almost wholly" in text
+    assert "so this is 1 campaign. Its 198 accounts act as one" in text
+    assert "part of c-7f3a" in text
+    assert "20 accounts act as one." not in text
+    assert "(acts as one only)" in text
+
+
 def test_not_tested_findings_are_listed_and_none_is_counted_as_supported(scan: dict[str, Any]) -> None:
     skipped = dataclasses.replace(scan["findings"][0], decision="not tested", claim="The log has no times.")
     text = page(only(scan, skipped)).text
