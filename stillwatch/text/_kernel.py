@@ -14,11 +14,10 @@ import numpy as np
 from numba import njit
 
 U = np.uint64
-BITS8, BITS29, BITS32, BITS56, BITS59 = U(8), U(29), U(32), U(56), U(59)
 FULL = U(0xFFFFFFFFFFFFFFFF)
-LOW32 = U(0xFFFFFFFF)
-BELOW31 = 0x3100  # code points below this are looked up, those above are handled by ranges
+BELOW = 0x3100  # code points below this are looked up, those above are handled by ranges
 SPACE, DIGIT, SLOT, NEWLINE = 32, 48, 1, 10
+GRAMS = 1024  # grams hashed at a time
 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +131,7 @@ def clean(data, start, end, ignorable, inert, out, out_end, settled):
             if cp < 0:
                 out[n], out[n + 1], out[n + 2] = 0xEF, 0xBF, 0xBD
                 n += 3
-            elif cp < BELOW31:
+            elif cp < BELOW:
                 kind = inert[cp]
                 if kind != 2:
                     quiet = quiet and kind == 1
@@ -150,37 +149,35 @@ def clean(data, start, end, ignorable, inert, out, out_end, settled):
 
 
 @_jit
-def _fold(data, start, end, is_utf8, fold, digits, out, at):
-    """Case, white space, digits and control characters folded; writes from out[at], returns the end.
+def _fold_ascii(data, fold, out):
+    """Case, white space, digits and control characters folded; returns the length."""
+    n, last = 0, np.uint8(SPACE)
+    for j in range(len(data)):
+        c = fold[data[j]]
+        out[n] = c
+        n += not ((c == last) & ((c == SPACE) | (c == DIGIT)))
+        last = c
+    return n - 1 if n > 0 and out[n - 1] == SPACE else n
 
-    fold[cp] for cp < 0x3100 is the lower-case code point, SPACE or DIGIT. The input is well-formed and NFKC.
-    """
-    n, last = at, SPACE
-    if not is_utf8:
-        for j in range(start, end):
-            c = fold[data[j]]
-            out[n] = c
-            n += not (c == last and (c in (SPACE, DIGIT)))
-            last = c
-    else:
-        j = start
-        while j < end:
-            b = data[j]
-            if b < 0x80:
-                c, length = fold[b], 1
-            else:
-                c, length = _decode(data, j, end)
-                if c < BELOW31:
-                    c = fold[c]
-                elif (0xA620 <= c < 0xABFA or 0x104A0 <= c < 0x1E960) and _inside(c, digits):
-                    c = np.int32(DIGIT)
-            j += length
-            if not (c == last and (c in (SPACE, DIGIT))):
-                n = _encode(c, out, n)
-            last = c
-    if n > at and out[n - 1] == SPACE:
-        n -= 1
-    return n
+
+@_jit
+def _fold_utf8(data, fold, digits, out):
+    """The same for well-formed UTF-8 in NFKC; fold[cp] is the lower-case code point, SPACE or DIGIT."""
+    n, j, last = 0, 0, SPACE
+    while j < len(data):
+        if data[j] < 0x80:
+            c, length = fold[data[j]], 1
+        else:
+            c, length = _decode(data, j, len(data))
+            if c < BELOW:
+                c = fold[c]
+            elif (0xA620 <= c < 0xABFA or 0x104A0 <= c < 0x1E960) and _inside(c, digits):
+                c = np.int32(DIGIT)
+        j += length
+        if not (c == last and (c in (SPACE, DIGIT))):
+            n = _encode(c, out, n)
+        last = c
+    return n - 1 if n > 0 and out[n - 1] == SPACE else n
 
 
 @_jit
@@ -204,29 +201,26 @@ def _round(a, b, c, d):
 
 
 @_jit
-def siphash(text, start, end, k0, k1):
-    """SipHash-2-4 of text[start:end] (Aumasson and Bernstein 2012)."""
+def _word(t):
+    """Eight bytes, little end first."""
+    low = U(t[0]) | U(t[1]) << U(8) | U(t[2]) << U(16) | U(t[3]) << U(24)
+    return low | U(t[4]) << U(32) | U(t[5]) << U(40) | U(t[6]) << U(48) | U(t[7]) << U(56)
+
+
+@_jit
+def siphash(text, k0, k1):
+    """SipHash-2-4 (Aumasson and Bernstein 2012)."""
     a, b = k0 ^ U(0x736F6D6570736575), k1 ^ U(0x646F72616E646F6D)
     c, d = k0 ^ U(0x6C7967656E657261), k1 ^ U(0x7465646279746573)
-    whole = start + ((end - start) >> 3 << 3)
-    for j in range(start, whole, 8):
-        m = (
-            U(text[j])
-            | U(text[j + 1]) << U(8)
-            | U(text[j + 2]) << U(16)
-            | U(text[j + 3]) << U(24)
-            | U(text[j + 4]) << U(32)
-            | U(text[j + 5]) << U(40)
-            | U(text[j + 6]) << U(48)
-            | U(text[j + 7]) << U(56)
-        )
+    for q in range(len(text) >> 3):
+        m = _word(text[8 * q : 8 * q + 8])
         d ^= m
         a, b, c, d = _round(a, b, c, d)
         a, b, c, d = _round(a, b, c, d)
         a ^= m
-    m = U((end - start) & 0xFF) << BITS56
-    for j in range(whole, end):
-        m |= U(text[j]) << U(8 * (j - whole))
+    m = U(len(text) & 0xFF) << U(56)
+    for j in range(len(text) & 7):
+        m |= U(text[(len(text) >> 3 << 3) + j]) << U(8 * j)
     d ^= m
     a, b, c, d = _round(a, b, c, d)
     a, b, c, d = _round(a, b, c, d)
@@ -243,10 +237,10 @@ def _is_word(b):
 
 
 @_jit
-def _after(text, j, end, x, y, z):
-    """The place after the next three bytes x y z at or behind j, or -1; y = 0: a single byte x; z = 0: two bytes."""
+def _after(text, j, x, y, z):
+    """The place after the next bytes x y z at or behind j, or -1; y = 0: x alone; z = 0: x y."""
     wide = 0 if y == 0 else (1 if z == 0 else 2)
-    while j + wide < end:
+    while j + wide < len(text):
         if text[j] == x and (wide < 1 or text[j + 1] == y) and (wide < 2 or text[j + 2] == z):
             return j + wide + 1
         j += 1
@@ -254,83 +248,93 @@ def _after(text, j, end, x, y, z):
 
 
 @_jit
-def _after_ticks(text, j, end, fence):
+def _run(text, j):
+    """The end of the run of back-ticks at j."""
+    while j < len(text) and text[j] == 96:
+        j += 1
+    return j
+
+
+@_jit
+def _after_ticks(text, j, fence):
     """The place after the next run of back-ticks of the same kind (1 or 2: code, 3 and more: fence), or -1."""
-    while j < end:
-        if text[j] == 96:
-            k = j
-            while k < end and text[k] == 96:
-                k += 1
-            if (k - j >= 3) == fence:
-                return k
-            j = k
-        else:
-            j += 1
+    while j < len(text):
+        k = _run(text, j)
+        if k > j and (k - j >= 3) == fence:
+            return k
+        j = max(k, j + 1)
     return -1
 
 
 @_jit
-def slots(text, start, end, out, at):
-    """Copy text[start:end] to out[at:], each slot replaced by the byte SLOT; returns the end.
+def _link(text, j):
+    """Where a link begins whose :// or www. stands at j, or -1."""
+    n, k = len(text), -1
+    if text[j] == 119:
+        if j + 3 < n and text[j + 1] == 119 and text[j + 2] == 119 and text[j + 3] == 46:
+            k = j
+    elif j + 2 < n and text[j + 1] == 47 and text[j + 2] == 47 and j >= 4:
+        k = j - 4 - (text[j - 1] == 115)
+        http = k >= 0 and text[k] == 104 and text[k + 1] == 116 and text[k + 2] == 116 and text[k + 3] == 112
+        k = k if http else -1
+    return -1 if k < 0 or (k > 0 and _is_word(text[k - 1])) else k
+
+
+@_jit
+def slots(text, special, out):
+    """Copy the text, each slot replaced by the byte SLOT; returns the length. `special`: bytes that begin one.
 
     Each kind of quotation that found no end is not looked for again, so the time is linear.
     """
-    n, j = at, start
+    n, j, size = 0, 0, len(text)
     closed = np.ones(7, np.bool_)
-    while j < end:
+    while j < size:
         b, stop = text[j], -1
-        if b > 96 and b != 104 and b != 119 and b < 0xC2:  # the usual letter
+        if not special[b]:
             out[n] = b
             n, j = n + 1, j + 1
             continue
-        if b == DIGIT:
+        if b == DIGIT:  # 0, 0.0, 0-0-0, 0:0
             stop = j + 1
-            while stop + 1 < end and text[stop + 1] == DIGIT and (44 <= text[stop] <= 47 or text[stop] == 58):
+            while (
+                stop + 1 < size and text[stop + 1] == DIGIT and (44 <= text[stop] <= 47 or text[stop] == 58)
+            ):
                 stop += 2
         elif b == 34 and closed[0]:  # "..."
-            stop = _after(text, j + 1, end, 34, 0, 0)
+            stop = _after(text, j + 1, 34, 0, 0)
             closed[0] = stop > 0
         elif b == 39 and closed[1]:  # '...', but not the apostrophe
-            if (j == start or not _is_word(text[j - 1])) and j + 1 < end and text[j + 1] != SPACE:
+            if (j == 0 or not _is_word(text[j - 1])) and j + 1 < size and text[j + 1] != SPACE:
                 k = j + 2
-                while k < end and not (text[k] == 39 and (k + 1 == end or not _is_word(text[k + 1]))):
+                while k < size and not (text[k] == 39 and (k + 1 == size or not _is_word(text[k + 1]))):
                     k += 1
-                stop = k + 1 if k < end else -1
+                stop = k + 1 if k < size else -1
                 closed[1] = stop > 0
         elif b == 96:
-            k = j
-            while k < end and text[k] == 96:
-                k += 1
+            k = _run(text, j)
             kind = 2 if k - j >= 3 else 3
             if closed[kind]:
-                stop = _after_ticks(text, k, end, k - j >= 3)
+                stop = _after_ticks(text, k, k - j >= 3)
                 closed[kind] = stop > 0
             if stop < 0:  # the whole run at once, or the time would be quadratic
-                for _ in range(k - j):
-                    out[n] = b
-                    n += 1
-                j = k
+                out[n : n + k - j] = b
+                n, j = n + k - j, k
                 continue
-        elif b == 0xE2 and j + 2 < end and text[j + 1] == 0x80 and text[j + 2] == 0x9C and closed[4]:
-            stop = _after(text, j + 3, end, 0xE2, 0x80, 0x9D)  # U+201C ... U+201D
+        elif b == 0xE2 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x9C and closed[4]:
+            stop = _after(text, j + 3, 0xE2, 0x80, 0x9D)  # U+201C ... U+201D
             closed[4] = stop > 0
-        elif b == 0xC2 and j + 1 < end and text[j + 1] == 0xAB and closed[5]:
-            stop = _after(text, j + 2, end, 0xC2, 0xBB, 0)  # U+00AB ... U+00BB
+        elif b == 0xC2 and j + 1 < size and text[j + 1] == 0xAB and closed[5]:
+            stop = _after(text, j + 2, 0xC2, 0xBB, 0)  # U+00AB ... U+00BB
             closed[5] = stop > 0
-        elif b == 0xE3 and j + 2 < end and text[j + 1] == 0x80 and text[j + 2] == 0x8C and closed[6]:
-            stop = _after(text, j + 3, end, 0xE3, 0x80, 0x8D)  # U+300C ... U+300D
+        elif b == 0xE3 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x8C and closed[6]:
+            stop = _after(text, j + 3, 0xE3, 0x80, 0x8D)  # U+300C ... U+300D
             closed[6] = stop > 0
-        elif (b == 104 or b == 119) and (j == start or not _is_word(text[j - 1])):
-            url = 0
-            if b == 119 and j + 3 < end and text[j + 1] == 119 and text[j + 2] == 119 and text[j + 3] == 46:
-                url = 4  # www.
-            elif j + 6 < end and text[j + 1] == 116 and text[j + 2] == 116 and text[j + 3] == 112:
-                k = j + 4 + (text[j + 4] == 115)
-                if k + 2 < end and text[k] == 58 and text[k + 1] == 47 and text[k + 2] == 47:
-                    url = k + 3 - j  # http:// and https://
-            if url:
-                stop = j + url
-                while stop < end and text[stop] > SPACE and text[stop] not in (34, 39, 41, 60, 62, 93, 96):
+        elif b in (58, 119):
+            k = _link(text, j)
+            if k >= 0:
+                n -= j - k  # http or https, just copied
+                stop = j + 3
+                while stop < size and text[stop] > SPACE and text[stop] not in (34, 39, 41, 60, 62, 93, 96):
                     stop += 1
         if stop > 0:
             out[n] = SLOT
@@ -345,67 +349,106 @@ def slots(text, start, end, out, at):
 def _finish(h, s):
     """Keyed 64-bit finaliser: two multiplications by secret odd numbers with shifts between."""
     h = (h ^ s[0]) * s[1]
-    h ^= h >> BITS32
+    h ^= h >> U(32)
     h *= s[2]
-    return h ^ h >> BITS29
+    return h ^ h >> U(29)
 
 
 @_jit
-def _scan(text, n, letters, gone, s, g, trans, classes, first, width, said, heard, bins, value, place):
-    """One pass over text[:n]: winnowed shingles, MinHash bins, phrases heard; returns how many were winnowed.
+def _roll(text, letters, gone, s, value):
+    """Hashes of every 32 bytes (of the whole text where it is shorter), as int64; returns how many.
 
-    s: finaliser (3) and base of the shingles; g: finaliser of the 8-grams. `gone[b]` is letters[b] * base^32.
+    s: finaliser (3) and base; gone[b] = letters[b] * base^32. Two bytes a step, or each would wait for the last.
     """
-    base, h, word = s[3], U(0), U(0)
-    ring = np.empty(32, np.uint64)
-    least, where, state, m, kept = FULL, -1, 0, 0, FULL
-    for i in range(n):
-        b = text[i]
-        state = trans[state + classes[b]]
-        if state >= first:
-            for k in range(heard.shape[0]):
-                heard[k] |= said[(state - first) // width, k]
-        word = word >> BITS8 | U(b) << BITS56
-        if i >= 7:
-            x = _finish(word, g)
-            k = np.int64(x >> BITS59)
-            if x < bins[k]:
-                bins[k] = x
-        h = h * base + letters[b]
-        if i < 31:
-            continue
-        if i >= 32:
-            h -= gone[text[i - 32]]
-        p = i - 31
-        v = _finish(h, s)
-        ring[p & 31] = v
-        if v <= least:
-            least, where = v, p
-        elif where + 32 <= p:
-            least = FULL
-            for q in range(p - 31, p + 1):
-                if ring[q & 31] <= least:
-                    least, where = ring[q & 31], q
-        if p >= 31 and (least != kept or m == 0):
-            value[m], place[m], kept = least, where, least
-            m += 1
-    if 0 < n < 32:
-        value[0], place[0] = _finish(h, s), 0
-        return 1
-    if 32 <= n < 63:
-        value[0], place[0] = least, where
-        return 1
+    n, base, h = len(text), s[3], U(0)
+    for i in range(min(n, 32)):
+        h = h * base + letters[text[i]]
+    value[0] = np.int64(h)
+    square, m = base * base, max(n - 31, min(n, 1))
+    for k in range((m - 1) >> 1):
+        i = U(2 * k)
+        x = letters[text[i + U(32)]] - gone[text[i]]
+        y = letters[text[i + U(33)]] - gone[text[i + U(1)]]
+        value[i + U(1)] = np.int64(h * base + x)
+        h = h * square + (x * base + y)
+        value[i + U(2)] = np.int64(h)
+    if m > 1 and m & 1 == 0:
+        value[m - 1] = np.int64(h * base + (letters[text[n - 1]] - gone[text[n - 33]]))
+    for i in range(m):
+        value[i] = np.int64(_finish(U(value[i]), s))
     return m
 
 
 @_jit
-def _short_gram(text, n, g, bins):
-    """A text shorter than 8 bytes is one gram, told from longer ones by its length in the top byte."""
-    word = U(n) << BITS56
-    for i in range(n):
-        word |= U(text[i]) << U(8 * i)
-    x = _finish(word, g)
-    bins[np.int64(x >> BITS59)] = x
+def _winnow(value, m, kept, place):
+    """The least hash of each 32 neighbours, written when it changes; returns how many. The rightmost of equals."""
+    least, where, n = value[0], 0, 1
+    for p in range(1, min(m, 32)):
+        if value[p] <= least:
+            least, where = value[p], p
+    kept[0], place[0] = least, where
+    for p in range(32, m):
+        v = value[p]
+        if v <= least:
+            least, where = v, p
+        elif where + 32 <= p:
+            least, where = v, p
+            for q in range(p - 1, p - 32, -1):
+                if value[q] < least:
+                    least, where = value[q], q
+        else:
+            continue
+        if least != kept[n - 1]:
+            kept[n], place[n] = least, where
+            n += 1
+    return n
+
+
+@_jit
+def _hear(text, trans, classes, first, width, reach, said, heard):
+    """Run the automaton over both halves at once, the first `reach` bytes longer: two waits for memory overlap."""
+    n, half, limit = len(text), len(text) >> 1, U(first)
+    a = b = U(0)
+    for i in range(half):
+        a = U(trans[a + U(classes[text[i]])])
+        b = U(trans[b + U(classes[text[half + i]])])
+        if a >= limit or b >= limit:
+            for k in range(len(heard)):
+                if a >= limit:
+                    heard[k] |= said[(np.int64(a) - first) // width, k]
+                if b >= limit:
+                    heard[k] |= said[(np.int64(b) - first) // width, k]
+    for i in range(half, min(half + reach, n)):
+        a = U(trans[a + U(classes[text[i]])])
+        if a >= limit:
+            for k in range(len(heard)):
+                heard[k] |= said[(np.int64(a) - first) // width, k]
+    if n & 1:
+        b = U(trans[b + U(classes[text[n - 1]])])
+        if b >= limit:
+            for k in range(len(heard)):
+                heard[k] |= said[(np.int64(b) - first) // width, k]
+
+
+@_jit
+def _grams(text, g, bins, some):
+    """The least hash of the 8-byte grams in each of 32 bins; the bin is the top five bits."""
+    n = len(text)
+    bins[:] = FULL
+    if 0 < n < 8:  # one gram, told from longer ones by its length in the top byte
+        word = U(n) << U(56)
+        for i in range(n):
+            word |= U(text[i]) << U(8 * i)
+        x = _finish(word, g)
+        bins[np.int64(x >> U(59))] = x
+    for at in range(0, n - 7, GRAMS):
+        m = min(GRAMS, n - 7 - at)
+        piece = text[at : at + m + 7]
+        for i in range(m):
+            some[i] = _finish(_word(piece[i : i + 8]), g)
+        for i in range(m):
+            k = some[i] >> U(59)
+            bins[k] = min(bins[k], some[i])
 
 
 @_jit
@@ -415,8 +458,8 @@ def _densify(bins, key, out):
         j, attempt = k, 0
         while bins[j] == FULL:
             attempt += 1
-            j = np.int64(_finish(U(k * 65536 + attempt), key) >> BITS59)
-        out[k] = np.int32(np.uint32(bins[j] & LOW32))
+            j = np.int64(_finish(U(k * 65536 + attempt), key) >> U(59))
+        out[k] = np.int32(np.uint32(bins[j] & U(0xFFFFFFFF)))
 
 
 @_jit
@@ -425,7 +468,7 @@ def _distinct(value, place, m, table, owner, row):
     mask, n = len(table) - 1, 0
     for i in range(m):
         v = value[i]
-        k = np.int64(v & U(mask))
+        k = v & mask
         while owner[k] == row and table[k] != v:
             k = (k + 1) & mask
         if owner[k] != row:
@@ -450,51 +493,62 @@ def _select(value, place, n, most, ends):
 
 
 @_jit
+def _fold(data, is_utf8, ascii_fold, fold, digits, out):
+    return _fold_utf8(data, fold, digits, out) if is_utf8 else _fold_ascii(data, ascii_fold, out)
+
+
+@_jit
 def sketch_rows(
-    row, rows, data, start, end, is_utf8, sdata, sstart, send, sis_utf8, fold, digits, letters, gone, s, g, dense,
-    sip, trans, classes, first, width, said, needs, fires, text, template, value, place, most, ends,
-    system_digest, template_digest, prompt_digest, minhash, elicitation, count, shingles, places, keep, kept_end,
+    row, data, start, end, is_utf8, sdata, sstart, send, sis_utf8, ascii_fold, fold, digits, special, letters, gone,
+    s, g, dense, sip, trans, classes, first, width, reach, said, needs, fires, space, template, value, kept, place,
+    most, ends, system_digest, template_digest, prompt_digest, minhash, elicitation, count, shingles, places, keep,
+    keep_end,
 ):  # fmt: skip
-    """Rows from `row` on until `rows` or until `shingles` is full; returns (next row, shingles).
+    """Rows from `row` on until the last or until `shingles` is full; returns (next row, shingles).
 
     `data, start, end, is_utf8` is the prompt, the same with s in front the system text; an absent text has
     start == end. `keep` of length 0: the normalised text is not kept. A text of no bytes gives 32 zeros in minhash.
     """
-    used, kept = 0, kept_end[row - 1] if row > 0 else 0
-    table, owner = np.empty(2048, np.uint64), np.full(2048, -1, np.int64)
-    heard, bins = np.zeros(said.shape[1], np.uint64), np.empty(32, np.uint64)
-    for i in range(row, rows):
+    used, at = 0, keep_end[row - 1] if row > 0 else 0
+    table, owner = np.empty(2048, np.int64), np.full(2048, -1, np.int64)
+    heard, bins, some = (
+        np.zeros(said.shape[1], np.uint64),
+        np.empty(32, np.uint64),
+        np.empty(GRAMS, np.uint64),
+    )
+    for i in range(row, len(start)):
         if used + most > len(shingles):
             return i, used
         # normalised text: system, newline, prompt
-        middle = _fold(sdata, sstart[i], send[i], sis_utf8[i], fold, digits, text, 0)
+        middle = _fold(sdata[sstart[i] : send[i]], sis_utf8[i], ascii_fold, fold, digits, space)
         after = middle
-        if middle > 0 and end[i] > start[i]:
-            text[middle] = NEWLINE
+        if middle > 0:
+            space[middle] = NEWLINE
             after = middle + 1
-        n = _fold(data, start[i], end[i], is_utf8[i], fold, digits, text, after)
-        if n == after:  # a prompt of white space only: no separator
-            n = after = middle
-        system_digest[i] = np.int64(siphash(text, 0, middle, sip[0], sip[1]))
-        prompt_digest[i] = np.int64(siphash(text, after, n, sip[2], sip[3]))
-        t = slots(text, 0, middle, template, 0)
+        n = _fold(data[start[i] : end[i]], is_utf8[i], ascii_fold, fold, digits, space[after:])
+        if n == 0:  # no prompt, no separator
+            after = middle
+        n += after
+        text = space[:n]
+        t = slots(text[:middle], special, template)
         if after > middle:
             template[t] = NEWLINE
             t += 1
-        t = slots(text, after, n, template, t)
-        template_digest[i] = np.int64(siphash(template, 0, t, sip[4], sip[5]))
+        t += slots(text[after:], special, template[t:])
+        system_digest[i] = np.int64(siphash(text[:middle], sip[0], sip[1]))
+        prompt_digest[i] = np.int64(siphash(text[after:], sip[2], sip[3]))
+        template_digest[i] = np.int64(siphash(template[:t], sip[4], sip[5]))
         if len(keep):
-            keep[kept : kept + n] = text[:n]
-            kept += n
-            kept_end[i] = kept
-        heard[:], bins[:] = U(0), FULL
-        m = _scan(text, n, letters, gone, s, g, trans, classes, first, width, said, heard, bins, value, place)
-        if 0 < n < 8:
-            _short_gram(text, n, g, bins)
+            keep[at : at + n] = text
+            at += n
+            keep_end[i] = at
+        _grams(text, g, bins, some)
         if n > 0:
             _densify(bins, dense, minhash[i])
         else:
             minhash[i, :] = 0
+        heard[:] = U(0)
+        _hear(text, trans, classes, first, width, reach, said, heard)
         flags = np.int32(0)
         for p in range(len(fires)):
             there = True
@@ -503,15 +557,17 @@ def sketch_rows(
             if there:
                 flags |= fires[p]
         elicitation[i] = flags
+        m = 0
+        if n > 0:
+            m = _winnow(value, _roll(text, letters, gone, s, value), kept, place)
         if 2 * m > len(table):
             size = len(table)
             while size < 2 * m:
                 size *= 2
-            table, owner = np.empty(size, np.uint64), np.full(size, -1, np.int64)
-        m = _select(value, place, _distinct(value, place, m, table, owner, i), most, ends)
-        for k in range(m):
-            shingles[used + k] = np.int64(value[k])
-            places[used + k] = place[k]
+            table, owner = np.empty(size, np.int64), np.full(size, -1, np.int64)
+        m = _select(kept, place, _distinct(kept, place, m, table, owner, i), most, ends)
+        shingles[used : used + m] = kept[:m]
+        places[used : used + m] = place[:m]
         count[i] = m
         used += m
-    return rows, used
+    return len(start), used

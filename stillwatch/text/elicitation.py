@@ -91,13 +91,15 @@ class Automaton:
     Attributes
     ----------
     trans
-        int32, flat: the next state for state + class of the byte; a state is its number times the class count.
+        uint32, flat: the next state for state + class of the byte; a state is its number times the class count.
     classes
-        int32, 256: byte -> class. Bytes that are in no phrase share class 0.
+        uint32, 256: byte -> class. Bytes that are in no phrase share class 0.
     first
         States from here on end a phrase.
     width
         Number of classes.
+    reach
+        Length of the longest phrase, in bytes.
     said
         uint64, (ending states, words): bits of the phrases that end there.
     needs, fires
@@ -108,6 +110,7 @@ class Automaton:
     classes: np.ndarray
     first: int
     width: int
+    reach: int
     said: np.ndarray
     needs: np.ndarray
     fires: np.ndarray
@@ -155,10 +158,11 @@ def automaton(patterns: tuple[tuple[str, tuple[str, ...]], ...] = PATTERNS) -> A
     said = np.array([_words(ends[state], words) for state in order[plain:]], np.uint64).reshape(-1, words)
     needs = [_words(sum(1 << number[phrase] for phrase in wanted), words) for _, wanted in patterns]
     return Automaton(
-        trans=(place[go[order]] * width).astype(np.int32).ravel(),
-        classes=classes,
+        trans=(place[go[order]] * width).astype(np.uint32).ravel(),
+        classes=classes.astype(np.uint32),
         first=plain * width,
         width=width,
+        reach=max(map(len, texts), default=0),
         said=said,
         needs=np.array(needs, np.uint64).reshape(-1, words),
         fires=np.array([ELICITATION[flag] for flag, _ in patterns], np.int32),

@@ -87,6 +87,14 @@ def fold_table() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+def special_bytes() -> np.ndarray:
+    """The bytes of normalised text at which a slot may begin; shape (256,), bool."""
+    table = np.zeros(256, np.bool_)
+    table[list(b"0\"'`:w" + "\u201c\u00ab\u300c".encode())] = True
+    return table
+
+
+@lru_cache(maxsize=1)
 def inert_table() -> np.ndarray:
     """For each code point below 0x3100: 1 NFKC never touches it, 2 ignorable, 0 anything else; uint8.
 

@@ -40,7 +40,7 @@ import pyarrow.compute as pc
 from stillwatch.errors import SchemaError
 from stillwatch.text.elicitation import ELICITATION, Automaton, automaton
 from stillwatch.text.keying import Secrets, secrets
-from stillwatch.text.normalise import Column, column, digit_ranges, fold_table, pieces
+from stillwatch.text.normalise import Column, column, digit_ranges, fold_table, pieces, special_bytes
 
 __all__ = [
     "ELICITATION",
@@ -203,8 +203,9 @@ def _block(
     source = (p.end - p.start) + (q.end - q.start)
     # a lower-case letter may take 3 bytes where the capital took 2
     longest = 2 * int(source.max(initial=0)) + 16
-    text, template = np.empty(longest, np.uint8), np.empty(longest, np.uint8)
-    value, place = np.empty(longest, np.uint64), np.empty(longest, np.int32)
+    space, template = np.empty(longest, np.uint8), np.empty(longest, np.uint8)
+    value, kept, place = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty(longest, np.int32)
+    ascii_fold = fold_table()[:256].astype(np.uint8)  # the upper half is never looked up
     digests = np.empty((3, n), np.int64)
     minhash, elicitation, count = (
         np.empty((n, MINHASH), np.int32),
@@ -215,15 +216,15 @@ def _block(
     shingles = np.empty(int(source.sum()) // 12 + 2 * MAX_SHINGLES, np.int64)
     places = np.empty(len(shingles), np.int32)
     keep = np.empty(2 * int(source.sum()) + n + 1 if with_text else 0, np.uint8)
-    kept_end = np.zeros(n, np.int64)
+    keep_end = np.zeros(n, np.int64)
     runs, run_places, row = [], [], 0
     while True:
         row, used = _kernel.sketch_rows(
-            row, n, p.data, p.start, p.end, p.is_utf8, q.data, q.start, q.end, q.is_utf8, fold_table(),
-            digit_ranges(), secret.letters, secret.gone, secret.shingle, secret.gram, secret.dense, secret.sip,
-            words.trans, words.classes, words.first, words.width, words.said, words.needs, words.fires, text,
-            template, value, place, MAX_SHINGLES, ENDS, digests[0], digests[1], digests[2], minhash, elicitation,
-            count, shingles, places, keep, kept_end,
+            row, p.data, p.start, p.end, p.is_utf8, q.data, q.start, q.end, q.is_utf8, ascii_fold, fold_table(),
+            digit_ranges(), special_bytes(), secret.letters, secret.gone, secret.shingle, secret.gram, secret.dense,
+            secret.sip, words.trans, words.classes, words.first, words.width, words.reach, words.said, words.needs,
+            words.fires, space, template, value, kept, place, MAX_SHINGLES, ENDS, digests[0], digests[1], digests[2],
+            minhash, elicitation, count, shingles, places, keep, keep_end,
         )  # fmt: skip
         runs.append(shingles[:used].copy())
         run_places.append(places[:used].copy())
@@ -246,7 +247,7 @@ def _block(
     )
     if not with_text:
         return batch, None, None
-    offsets = np.concatenate([[0], kept_end])
+    offsets = np.concatenate([[0], keep_end])
     bits = pa.array(has_text).buffers()[1]
     normalised = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), n, [bits, pa.py_buffer(offsets), pa.py_buffer(keep[: offsets[-1]].copy())]
