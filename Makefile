@@ -33,15 +33,17 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PY) -m pip install -qq --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## a composed log with one campaign and its innocent twin, scanned, explained and reported
+demo: $(STAMP) ## a composed log with one campaign and its innocent twin: scanned, explained, reported
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(SW) lab build hydra --honest-accounts 600 --days 7 --seed 1 --out $(DEMO)/log
 	$(SW) logs import $(DEMO)/log/log-*.jsonl.gz --accounts $(DEMO)/log/accounts.csv --actions $(DEMO)/log/actions.csv --workspace $(DEMO)/workspace
-	$(SW) campaigns scan --workspace $(DEMO)/workspace --report $(DEMO)/report.html
-	@id=$$($(SW) campaigns list --workspace $(DEMO)/workspace --json \
-	  | $(PY) -c 'import json, sys; print(next((r["campaign"] for r in map(json.loads, sys.stdin) if r["decision"] == "supported"), ""))'); \
-	if [ -n "$$id" ]; then $(SW) campaigns explain "$$id" --workspace $(DEMO)/workspace; fi
-	@echo "report: $(abspath $(DEMO)/report.html)"
+	$(SW) campaigns scan --workspace $(DEMO)/workspace
+	@first=$$($(SW) campaigns list --workspace $(DEMO)/workspace --json | $(PY) -c 'import json, sys; \
+	  print(next((f["subject"] for f in map(json.loads, sys.stdin) if f["decision"] == "supported"), ""))'); \
+	if [ -z "$$first" ]; then echo "no campaign was supported; the demo expects one" >&2; exit 1; fi; \
+	echo "$(SW) campaigns explain $$first --workspace $(DEMO)/workspace"; \
+	$(SW) campaigns explain "$$first" --workspace $(DEMO)/workspace
+	@for page in $(DEMO)/workspace/reports/*.html; do echo "report: $(CURDIR)/$$page"; done
 
 test: lint types layers unit ## everything that must pass before a commit
 

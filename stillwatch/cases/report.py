@@ -54,8 +54,8 @@ def write_report(
     cards
         The methods that the findings rest on.
     summary
-        What the findings do not say themselves, all of it optional: ``groups`` (how many were proposed; default:
-        the number of findings), ``accounts``, ``exchanges``, ``first`` and ``last`` (ISO days), ``quarantined``
+        What the findings do not say themselves, all of it optional: ``proposed`` (how many groups; default: the
+        number of findings), ``accounts``, ``exchanges``, ``first`` and ``last`` (ISO days), ``quarantined``
         (rows), ``alpha`` (false discovery rate), ``decisions`` (decision -> number of groups), ``not_tested``
         (``{"name": ..., "why": ...}`` or plain sentences), ``answers`` (campaign -> sentences of the account
         holders). Other keys are listed with the run.
@@ -136,7 +136,8 @@ def render(
 
 
 _KNOWN = {
-    "groups",
+    "proposed",
+    "log_needed",
     "accounts",
     "exchanges",
     "first",
@@ -259,7 +260,7 @@ def _questions(finding: Finding) -> list[dict[str, Any]]:
 def _opening(findings: Sequence[Finding], summary: Mapping[str, Any]) -> dict[str, Any]:
     counts = {d: sum(f.decision == d for f in findings) for d in DECISIONS}
     counts.update({d: int(n) for d, n in dict(summary.get("decisions", {})).items() if d in counts})
-    groups = int(summary.get("groups", len(findings)))
+    groups = int(summary.get("proposed", len(findings)))
     supported = [f for f in findings if f.decision == "supported"]
     whole = [f for f in supported if not f.details.get("part_of")]
     return {

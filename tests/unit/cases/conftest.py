@@ -40,7 +40,7 @@ def build() -> dict[str, Any]:
             card("infrastructure", "Shared infrastructure"),
         ],
         "summary": {
-            "groups": 41,
+            "proposed": 41,
             "accounts": 20_200,
             "exchanges": 1_204_332,
             "first": "2026-11-01",

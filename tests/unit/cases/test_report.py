@@ -293,7 +293,7 @@ def test_many_groups_and_long_texts_are_cut_and_the_cut_is_said(scan: dict[str, 
         for n in range(500)
     ]
     big = changed(scan["findings"][0], texts=["y" * 5000] * 30, accounts=450)
-    text = page(scan | {"findings": [big, *many], "summary": {"groups": 1412}}).text
+    text = page(scan | {"findings": [big, *many], "summary": {"proposed": 1412}}).text
     assert "Of 1,412 groups" in text
     assert "The other 911 are not listed here." in text
     assert "201 more groups not shown in this table" in text
