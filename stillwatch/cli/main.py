@@ -20,6 +20,8 @@ app = typer.Typer(
     name="stillwatch",
     help="Detects, proves, measures and counters unauthorized distillation of language models.",
     no_args_is_help=True,
+    # Plain help: the boxes of rich double the time of every `--help`.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
