@@ -21,13 +21,24 @@ import pyarrow.compute as pc
 
 from stillwatch import plugins
 from stillwatch.engine.tables import Workspace
-from stillwatch.errors import InputError
+from stillwatch.errors import FormatError, InputError, SchemaError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.logs import parts as parquet
 from stillwatch.logs import texts
 from stillwatch.logs.ledger import BlockKey, Counts, Ledger, only_one
-from stillwatch.logs.rows import Converted, Converter
-from stillwatch.logs.sources import BLOCK_BYTES, Block, Source, expand
+from stillwatch.logs.reference import read_reference
+from stillwatch.logs.rows import NOTHING, Converted, Converter
+from stillwatch.logs.sources import (
+    BLOCK_BYTES,
+    Block,
+    Source,
+    document_chunks,
+    expand,
+    is_document,
+    line_blocks,
+    peek,
+)
+from stillwatch.logs.tables import TableBlock, csv_blocks, parquet_blocks
 
 _MERGE_EARLY = 16  # parts of a day at which they are merged while the import still runs
 
@@ -131,6 +142,7 @@ def ingest(
     """
     workspace = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
     begun = time.monotonic()
+    reference = {"accounts": 0, "actions": 0, "quarantined": 0}
     sources = expand(files) if files else []
     if not sources and accounts is None and actions is None:
         raise InputError("no file was given")
@@ -160,10 +172,18 @@ def ingest(
                     workspace, ledger, keys, converter, keep_text == "shared", block_bytes, on_progress
                 )
                 run.sources(sources, readers, format)
-                parquet.merge(workspace, ledger)
+                if run.tally.counts[0]:
+                    parquet.merge(workspace, ledger)
                 listed = [parquet.path_of(workspace, part) for part in ledger.parts()]
-                kept = texts.settle(workspace, converter.engine, listed)
-                reference = _reference(workspace, ledger, pseudonyms, accounts, actions)
+                kept = (
+                    texts.settle(workspace, converter.engine, listed) if sources else texts.count(workspace)
+                )
+                given = {"accounts": accounts, "actions": actions}
+                for kind in (kind for kind, file in given.items() if file is not None):
+                    reference[kind], wrong = read_reference(
+                        kind, given[kind], workspace, ledger, pseudonyms, converter.engine
+                    )
+                    reference["quarantined"] += wrong
                 first, last, exchanges, holders = _contents(converter.engine, listed)
     except OSError as error:
         raise InputError(
@@ -186,9 +206,9 @@ def ingest(
         last_time=last,
         texts=kept,
         seconds=time.monotonic() - begun,
-        account_rows=reference[0],
-        action_rows=reference[1],
-        reference_quarantined=reference[2],
+        account_rows=reference["accounts"],
+        action_rows=reference["actions"],
+        reference_quarantined=reference["quarantined"],
     )
 
 
@@ -229,12 +249,17 @@ class _Import:
     def _source(
         self, source: Source, readers: dict[str, ModuleType], format: str, used: list[int]
     ) -> Iterator[None]:
-        blocks = source.blocks(used, self._block_bytes)
-        first = next(blocks, None)
-        if first is None:
-            self.formats[source.name] = "empty"
-            return
-        name = format if format != "auto" else _recognise(first, source.name, readers)
+        chunks: Iterator[bytes] = iter(())
+        if source.is_parquet():
+            head = b"PAR1"
+        else:
+            head, chunks = peek(source.text(used))
+            if not head.strip():
+                self.formats[source.name] = "empty"
+                for block in line_blocks(chunks, source.name):  # nothing, or a break right at the beginning
+                    self._keep(None, block.number, source.name, NOTHING, block.broken)
+                return
+        name = format if format != "auto" else _recognise(head, source.name, readers)
         self.formats[source.name] = name
         digest = source.digest()
         key = (digest, name, self._block_bytes) if digest else None
@@ -245,15 +270,37 @@ class _Import:
             return
         if key:
             self._ledger.begin_file(key, source.name)
-        for block in _chain(first, blocks):
+        reader = readers[name]
+        blocks: Iterator[Block] | Iterator[TableBlock]
+        if reader.INPUT == "lines":
+            if head == b"PAR1":
+                raise FormatError(f"is Parquet, and the reader {name!r} reads lines", source.name)
+            if is_document(head):
+                chunks = document_chunks(chunks, source.name)
+            blocks = line_blocks(chunks, source.name, self._block_bytes)
+        elif head == b"PAR1":
+            blocks = parquet_blocks(source, used, self._block_bytes)
+        else:
+            blocks = csv_blocks(chunks, source.name, self._block_bytes)
+        for block in blocks:
             if block.number in known:
                 self._again(known[block.number])
             else:
-                done = self._converter.lines(readers[name].SQL, block.lines, block.line_numbers, source.name)
-                self._keep(key, block.number, source.name, done, block.broken)
+                self._keep(
+                    key, block.number, source.name, self._convert(block, reader, source.name), block.broken
+                )
             yield
         if key:
             self._ledger.finish_file(key)
+
+    def _convert(self, block: Block | TableBlock, reader: ModuleType, name: str) -> Converted:
+        if isinstance(block, Block):
+            return self._converter.lines(reader.SQL, block.lines, block.line_numbers, name)
+        columns = block.rows.column_names
+        absent = reader.missing(columns) if block.rows.num_rows else []
+        if absent:
+            raise SchemaError(absent[0], "a column of that name", ", ".join(columns[:12]), name)
+        return self._converter.table(reader.select(columns), block.rows, name)
 
     def _again(self, counts: Counts) -> None:
         self.tally.add(Counts(0, counts.added + counts.duplicates, counts.quarantined))
@@ -308,20 +355,14 @@ class _Import:
         return pa.array(fresh)
 
 
-def _recognise(block: Block, name: str, readers: dict[str, ModuleType]) -> str:
-    sample = b"\n".join(line.encode() for line in block.lines.slice(0, 20).to_pylist())[: 1 << 20]
-    scores = {reader: module.sniff(sample, name) for reader, module in readers.items()}
+def _recognise(head: bytes, name: str, readers: dict[str, ModuleType]) -> str:
+    scores = {reader: module.sniff(head, name) for reader, module in readers.items()}
     best = max(scores, key=lambda reader: scores[reader])
     if scores[best] <= 0:
         raise InputError(
             f"{name}: no reader recognises this file; name one with --format ({', '.join(readers)})"
         )
     return best
-
-
-def _chain(first: Block, rest: Iterator[Block]) -> Iterator[Block]:
-    yield first
-    yield from rest
 
 
 def _contents(
@@ -333,13 +374,3 @@ def _contents(
         "select min(time), max(time), count(*), count(distinct account_id) from read_parquet($parts)",
         params={"parts": [str(p) for p in parts]},
     ).fetchall()[0]
-
-
-def _reference(
-    workspace: Workspace,
-    ledger: Ledger,
-    pseudonyms: Pseudonyms,
-    accounts: str | Path | None,
-    actions: str | Path | None,
-) -> tuple[int, int, int]:
-    return 0, 0, 0

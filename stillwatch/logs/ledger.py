@@ -134,13 +134,10 @@ class Ledger:
             self._db.executemany("delete from parts where path = ?", ((part.path,) for part in old))
             self._db.execute("insert into parts values (?, ?, ?, ?, ?, ?)", _row(new))
 
-    def quarantine(self, kind: str, rows: Iterable[tuple[str, int, str]]) -> None:
-        """Replace the quarantined rows of a reference table (`kind`: accounts or actions) of one file."""
-        rows = list(rows)
+    def quarantine(self, kind: str, file: str, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Replace the quarantined rows of one file of a reference table (`kind`: accounts or actions)."""
         with self._transaction():
-            self._db.executemany(
-                "delete from quarantine where kind = ? and file = ?", {(kind, file) for file, _, _ in rows}
-            )
+            self._db.execute("delete from quarantine where kind = ? and file = ?", (kind, file))
             self._db.executemany(
                 "insert into quarantine (file, line, reason, kind) values (?, ?, ?, ?)",
                 ((*row, kind) for row in rows),

@@ -29,13 +29,14 @@ _BATCH = 4096
 
 MACROS = r"""
 -- /24 of an IPv4 address, /48 of an IPv6 address, as text; null for what is neither. Takes the first of a
--- forwarded list and drops port, brackets, zone and the IPv4-in-IPv6 prefix.
+-- forwarded list and drops port, brackets, zone, length and the IPv4-in-IPv6 prefix.
+create or replace temp macro sw_bare(a) as regexp_replace(lower(trim(split_part(a, ',', 1))), '/[0-9]+$', '');
 create or replace temp macro sw_address(a) as
-    regexp_replace(regexp_replace(regexp_replace(lower(trim(split_part(a, ',', 1))),
-        '^\[([^\]]*)\](:[0-9]+)?$', '\1'), '%.*$', ''), '^(::ffff:)?([0-9.]+)(:[0-9]+)?$', '\2');
+    regexp_replace(regexp_replace(regexp_replace(sw_bare(a), '^\[([^\]]*)\](:[0-9]+)?$', '\1'), '%.*$', ''),
+        '^(::ffff:)?([0-9.]+)(:[0-9]+)?$', '\2');
 create or replace temp macro sw_v4(a) as
     case when len(list_filter(string_split(a, '.'), lambda o: try_cast(o as integer) > 255)) = 0
-         then regexp_extract(a, '^([0-9]+\.[0-9]+\.[0-9]+)\.', 1) || '.0/24' end;
+         then regexp_extract(a, '^[0-9]+\.[0-9]+\.[0-9]+') || '.0/24' end;
 create or replace temp macro sw_words(a) as list_filter(string_split(a, ':'), lambda w: w <> '');
 create or replace temp macro sw_v6(a) as
     case when not contains(a, '::') and len(sw_words(a)) <> 8 then null
@@ -46,7 +47,7 @@ create or replace temp macro sw_v6(a) as
                 sw_words(split_part(a, '::', 2)))[1:3],
                 lambda w: coalesce(nullif(ltrim(w, '0'), ''), '0')), 'string_agg', ':') || '::/48' end;
 create or replace temp macro sw_prefix_of(a) as
-    case when regexp_full_match(a, '[0-9]{1,3}(\.[0-9]{1,3}){3}') then sw_v4(a)
+    case when regexp_full_match(a, '[0-9]{1,3}(\.[0-9]{1,3}){2,3}') then sw_v4(a)
          when regexp_full_match(a, '[0-9a-f:]*:[0-9a-f:]*') then sw_v6(a) end;
 create or replace temp macro sw_prefix(a) as sw_prefix_of(sw_address(a));
 create or replace temp macro sw_count(n) as case when n between 0 and 9007199254740992 then n end;
@@ -86,6 +87,9 @@ class Converted:
     """Row for row with `rows`; None where there are none."""
     bad: list[tuple[int, str]]
     """Source line and reason of the others."""
+
+
+NOTHING = Converted(EXCHANGES.empty_table(), None, [])
 
 
 class Converter:

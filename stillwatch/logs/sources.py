@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import glob
 import hashlib
+import json
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from stillwatch.errors import FormatError, InputError
 
 BLOCK_BYTES = 32 << 20
 MAX_LINE = 64 << 20
+MAX_DOCUMENT = 256 << 20
 _CHUNK = 1 << 20
 _PIECE = 64 << 10  # zstd: what a broken stream can cost beyond the break itself
 
@@ -91,6 +93,13 @@ class Source:
             if self.path is not None:
                 stream.close()
 
+    def is_parquet(self) -> bool:
+        """The file begins as Parquet does."""
+        if self.path is None:
+            return False
+        with self._open() as stream:
+            return stream.read(4) == b"PAR1"
+
     def text(self, used: list[int]) -> Iterator[bytes]:
         """The same as UTF-8: a byte order mark is dropped, UTF-16 is converted."""
         chunks = self.chunks(used)
@@ -99,9 +108,6 @@ class Source:
             first += chunk
             if len(first) >= 4:
                 break
-        else:
-            yield first.removeprefix(codecs.BOM_UTF8)
-            return
         encoding = _encoding(first)
         if not encoding:
             yield first.removeprefix(codecs.BOM_UTF8)
@@ -113,51 +119,128 @@ class Source:
             yield decoder.decode(chunk).encode("utf-8", "replace")
         yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
-    def blocks(self, used: list[int], block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-        """Complete lines in blocks of about `block_bytes`, cut at the same places whenever the same file is read."""
-        held: list[bytes] = []
-        size, number, next_line = 0, 0, 1
-        broken: list[tuple[int, str]] = []
-        skipping = False  # inside a line that is too long to hold
 
-        def cut(text: bytes) -> Block:
-            nonlocal number, next_line, broken
-            block, count = _block(number, text, next_line)
-            block.broken, broken = broken, []
-            number, next_line = number + 1, next_line + count
-            return block
+def peek(chunks: Iterator[bytes], least: int = 1 << 16) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, and all chunks again; a break in the stream is raised where it lies, not here."""
+    head: list[bytes] = []
+    broken: FormatError | None = None
+    try:
+        for chunk in chunks:
+            head.append(chunk)
+            if sum(map(len, head)) >= least:
+                break
+    except FormatError as error:
+        broken = error
 
-        try:
-            for chunk in self.text(used):
-                piece = chunk
-                if skipping:
-                    end = piece.find(b"\n")
-                    if end < 0:
-                        continue
-                    piece, skipping, next_line = piece[end + 1 :], False, next_line + 1
-                held.append(piece)
-                size += len(piece)
-                if size < block_bytes:
+    def again() -> Iterator[bytes]:
+        yield from head
+        if broken is not None:
+            raise broken
+        yield from chunks
+
+    return b"".join(head), again()
+
+
+def line_blocks(chunks: Iterator[bytes], name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Complete lines in blocks of about `block_bytes`, cut at the same places whenever the same file is read."""
+    held: list[bytes] = []
+    size, number, next_line = 0, 0, 1
+    broken: list[tuple[int, str]] = []
+    skipping = False  # inside a line that is too long to hold
+
+    def cut(text: bytes) -> Block:
+        nonlocal number, next_line, broken
+        block, count = _block(number, text, next_line)
+        block.broken, broken = broken, []
+        number, next_line = number + 1, next_line + count
+        return block
+
+    try:
+        for chunk in chunks:
+            piece = chunk
+            if skipping:
+                end = piece.find(b"\n")
+                if end < 0:
                     continue
-                text = b"".join(held)
-                end = text.rfind(b"\n") + 1
-                rest = text[end:]
-                if end:
-                    yield cut(text[:end])
-                if len(rest) > MAX_LINE:
-                    broken.append((next_line, f"line longer than {MAX_LINE >> 20} MB"))
-                    rest, skipping = b"", True
-                held, size = [rest], len(rest)
-        except FormatError as error:
+                piece, skipping, next_line = piece[end + 1 :], False, next_line + 1
+            held.append(piece)
+            size += len(piece)
+            if size < block_bytes:
+                continue
             text = b"".join(held)
             end = text.rfind(b"\n") + 1
-            lines = text.count(b"\n", 0, end)
-            broken.append((next_line + lines, str(error).removeprefix(f"{self.name}: ")))
-            yield cut(text[:end])
-            return
+            rest = text[end:]
+            if end:
+                yield cut(text[:end])
+            if len(rest) > MAX_LINE:
+                broken.append((next_line, f"line longer than {MAX_LINE >> 20} MB"))
+                rest, skipping = b"", True
+            held, size = [rest], len(rest)
+    except FormatError as error:
         text = b"".join(held)
-        if text or broken:
-            yield cut(text)
+        end = text.rfind(b"\n") + 1
+        broken.append((next_line + text.count(b"\n", 0, end), str(error).removeprefix(f"{name}: ")))
+        yield cut(text[:end])
+        return
+    text = b"".join(held)
+    if text or broken:
+        yield cut(text)
+
+
+def is_document(head: bytes) -> bool:
+    """The file seems to be one JSON document over several lines, or an array, and not one object a line."""
+    text = head.decode("utf-8", "replace").lstrip()
+    if text.startswith("["):
+        return True
+    lines = [line for line in text.split("\n", 8)[:8] if line.strip()]
+    return text.startswith("{") and len(lines) > 1 and not any(map(_is_json, lines[:2]))
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line, strict=False), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def document_chunks(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """A file that is one JSON document (or several, not one a line) as lines; anything else as it is.
+
+    An array becomes one line an element. Held in memory as a whole, so only up to MAX_DOCUMENT.
+    """
+    held: list[bytes] = []
+    size = 0
+    broken: FormatError | None = None
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size > MAX_DOCUMENT:
+                yield from held
+                yield from chunks
+                return
+    except FormatError as error:
+        broken = error
+    whole = b"".join(held)
+    try:
+        yield from _elements(whole.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        yield whole
+    if broken is not None:
+        raise broken
+
+
+def _elements(text: str) -> list[bytes]:
+    reader = json.JSONDecoder(strict=False)
+    found: list[bytes] = []
+    at = len(text) - len(text.lstrip())
+    while at < len(text):
+        value, at = reader.raw_decode(text, at)
+        values = value if isinstance(value, list) else [value]
+        # ASCII escapes, so that a lone surrogate stays one and no text can hold a line end
+        found.extend(json.dumps(v).encode() + b"\n" for v in values)
+        at += len(text[at : at + 4096]) - len(text[at : at + 4096].lstrip())
+    return found
 
 
 def expand(files: Sequence[str | Path]) -> list[Source]:

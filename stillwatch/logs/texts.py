@@ -101,6 +101,14 @@ def settle(workspace: Workspace, engine: duckdb.DuckDBPyConnection, parts: Seque
         return len(kept)
 
 
+def count(workspace: Workspace) -> int:
+    """How many texts are kept."""
+    if not workspace.texts.exists():
+        return 0
+    with closing(_open(workspace.texts)) as store:
+        return store.execute("select count(*) from texts").fetchone()[0]
+
+
 def texts(workspace: Workspace | Path, shingles: Sequence[int]) -> dict[int, str]:
     """The kept texts of shingles: 32 bytes of normalised text each, bytes cut within a character shown as U+FFFD.
 

@@ -95,6 +95,13 @@ create or replace temp macro sw_route(p) as
          when lower(p) in ('openrouter', 'aiml', 'vercel_ai_gateway', 'github_copilot', 'litellm_proxy')
              then 'aggregator'
          else 'native' end;
+-- A cell of a table as text; a list as JSON, so that it compares and reads the same from every format.
+create or replace temp macro sw_cell(c) as
+    case when typeof(c) like '%[]' or typeof(c) like 'STRUCT%' then to_json(c)::varchar else c::varchar end;
+create or replace temp macro sw_list(t) as
+    case when t is null then null
+         when json_valid(t) and json_type(t) = 'ARRAY'
+             then list_filter(json_extract_string(t, '$[*]'), lambda x: x is not null) end;
 create or replace temp macro sw_string(j) as case when json_type(j) = 'VARCHAR' then j ->> '$' end;
 """
 
