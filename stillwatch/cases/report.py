@@ -112,13 +112,15 @@ def render(
     style = _packaged("report.css")
     ordered = sorted(findings, key=_rank)
     told = _told(ordered)
+    titles = {card.name: card.title for card in cards}
+    environment.filters["title"] = lambda name: titles.get(name.partition("@")[0], name)
     anchored = {f.id for f in told}
     page = environment.from_string(_packaged("campaigns.html")).render(
         title=title,
         style=style,
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         groups=[_group(f, told=f.id in anchored) for f in ordered[:SHOWN_ROWS]],
-        campaigns=[_campaign(f, summary) for f in told],
+        campaigns=[_campaign(f, summary, titles) for f in told],
         opening=_opening(findings, summary),
         left_out=len(ordered) - len(told),
         rows_left_out=max(0, len(ordered) - SHOWN_ROWS),
@@ -204,7 +206,7 @@ def _note(finding: Finding) -> str:
     return f"({reason})" if reason else ""
 
 
-def _campaign(finding: Finding, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _campaign(finding: Finding, summary: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
     details = finding.details
     members = list(details.get("members", []))[:SHOWN_ROWS]
     accounts = int(details.get("accounts") or len(members))
@@ -218,7 +220,9 @@ def _campaign(finding: Finding, summary: Mapping[str, Any]) -> dict[str, Any]:
         "details": details,
         "timeline": charts.timeline(details.get("daily", {}), f"Exchanges of {name} per day"),
         "membership": charts.membership(
-            [member.get("evidence", {}) for member in members], accounts, f"What ties the accounts of {name}"
+            [{titles.get(k, k): v for k, v in m.get("evidence", {}).items()} for m in members],
+            accounts,
+            f"What ties the accounts of {name}",
         ),
         "members": members,
         "members_left_out": max(0, accounts - len(members)),

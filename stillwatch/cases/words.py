@@ -39,19 +39,24 @@ def _harmless(character: str) -> bool:
 
 
 def power(log_value: float) -> str:
-    """A number given by its natural logarithm: ``0.4``, ``61``, ``3e+41``. Works far outside the range of floats."""
+    """A number given by its natural logarithm, with two digits: ``0.4``, ``3,400``, ``5.5e+05``, ``3e+41``.
+
+    Works far outside the range of floats.
+    """
     if log_value == -math.inf:
         return "0"
     if log_value == math.inf:
         return "infinite"
-    if -math.log(1000) < log_value < math.log(9999.5):
-        value = math.exp(log_value)
-        return number(round(value)) if value >= 10 else f"{value:.2g}"
-    exponent = math.floor(log_value / math.log(10))
-    mantissa = round(math.exp(log_value - exponent * math.log(10)))
-    if mantissa == 10:
-        mantissa, exponent = 1, exponent + 1
-    return f"{mantissa}e{'+' if exponent >= 0 else '-'}{abs(exponent):02d}"
+    tens = log_value / math.log(10)
+    if -2 < tens < 2:
+        return f"{math.exp(log_value):.2g}"
+    if 2 <= tens < 4:
+        return f"{math.exp(log_value):,.0f}"
+    exponent = math.floor(tens)
+    mantissa = round(10 ** (tens - exponent), 1)
+    if mantissa >= 10:
+        mantissa, exponent = 1.0, exponent + 1
+    return f"{mantissa:g}e{exponent:+03d}"
 
 
 def number(value: float) -> str:

@@ -102,7 +102,7 @@ def test_it_says_what_was_found_and_what_stands_against_it(scan: dict[str, Any])
         "e = 1e+15 is the largest this test could have given",
         "0.83 (interval 0.79 to 0.88)",
         "registration times are the provider's own : not checked",
-        "p = 1e-04 (greater)",
+        "p = 1.2e-04 (greater)",
         "you are an expert problem solver.",
         scan["run"].id,
         scan["findings"][0].id,
@@ -117,6 +117,16 @@ def test_what_was_not_tested_the_cards_and_the_run_close_it(scan: dict[str, Any]
     assert "Hooi et al., FRAUDAR" in text
     assert "stillwatch campaigns scan --report report.html" in text
     assert f"{8:064x}" in text
+
+
+def test_methods_are_called_by_their_titles(scan: dict[str, Any]) -> None:
+    finding = changed(scan["findings"][0], proposed_by="shared_prompt")
+    for member in finding.details["members"]:
+        member["evidence"] = {"shared_prompt": True, "unknown_method": True}
+    text = page(only(scan, finding)).text
+    assert "Proposed by Shared prompt text" in text
+    assert "Share First seen Shared prompt text unknown_method" in text
+    assert "shared_prompt" not in text.replace("shared_prompt@1", "").replace('["shared_prompt",', "")
 
 
 def test_an_answer_stands_beside_the_claim(scan: dict[str, Any]) -> None:
