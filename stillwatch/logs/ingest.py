@@ -271,6 +271,7 @@ class _Import:
         if key:
             self._ledger.begin_file(key, source.name)
         reader = readers[name]
+        self._converter.prepare(reader)
         blocks: Iterator[Block] | Iterator[TableBlock]
         if reader.INPUT == "lines":
             if head == b"PAR1":

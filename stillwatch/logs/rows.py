@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -121,9 +122,16 @@ class Converter:
             raise InputError(f"memory limit {memory_limit!r} or threads {threads!r}: {error}") from None
         self.engine.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         self.engine.execute(_json.macros() + MACROS)
+        self._prepared: set[str] = set()
 
     def close(self) -> None:
         self.engine.close()
+
+    def prepare(self, reader: ModuleType) -> None:
+        """Define the macros that a reader brings of its own."""
+        if reader.NAME not in self._prepared:
+            self.engine.execute(getattr(reader, "MACROS", "select 1"))
+            self._prepared.add(reader.NAME)
 
     def lines(self, select: str, lines: pa.Array, numbers: pa.Array, source: str) -> Converted:
         """Convert lines of JSON.

@@ -74,8 +74,9 @@ create or replace temp macro sw_signatures(t) as
          then null
          else list_distinct(list_filter(list_concat(
             list_transform(list_filter(
-                list_concat(json_extract(t, '$..content[*]'), json_extract(t, '$..thinking_blocks[*]')),
-                lambda b: (b ->> 'type') in ('thinking', 'redacted_thinking')),
+                list_concat(json_extract(t, '$..content[*]'), json_extract(t, '$..thinking_blocks[*]'),
+                            json_extract(t, '$..parts[*]')),
+                lambda b: (b ->> 'type') in ('thinking', 'redacted_thinking', 'reasoning')),
                 lambda b: coalesce(sw_string(json_extract(b, '$.signature')), sw_string(json_extract(b, '$.data')))),
             list_transform(list_concat(
                 json_extract(t, '$..encrypted_content'), json_extract(t, '$..thought_signature'),
@@ -102,6 +103,11 @@ create or replace temp macro sw_list(t) as
     case when t is null then null
          when json_valid(t) and json_type(t) = 'ARRAY'
              then list_filter(json_extract_string(t, '$[*]'), lambda x: x is not null) end;
+-- An object, also one that was logged as a string of JSON.
+create or replace temp macro sw_object(j) as
+    case when json_type(j) = 'OBJECT' then j
+         when json_type(j) = 'VARCHAR' and json_valid(j ->> '$') and json_type(j ->> '$') = 'OBJECT'
+             then (j ->> '$')::json end;
 create or replace temp macro sw_string(j) as case when json_type(j) = 'VARCHAR' then j ->> '$' end;
 """
 
