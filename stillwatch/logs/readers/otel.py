@@ -227,7 +227,8 @@ select
     (ended - started) / 1e3 as latency_ms,
     null::varchar[] as marks,
     source_line,
-    case when s.keys is null or len(list_filter(s.keys, lambda k: starts_with(k, 'gen_ai.') or starts_with(k, 'llm.'))) = 0
+    case when s.keys is null
+              or len(list_filter(s.keys, lambda k: starts_with(k, 'gen_ai.') or starts_with(k, 'llm.'))) = 0
               then 'a span without gen_ai attributes'
          when operation_name in ({_NOT_A_CALL}) then 'a span that is no call of a model (' || operation_name || ')'
          end as problem
