@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import math
 import os
 import pickle
@@ -157,17 +158,22 @@ def check_same_seed(method: Any) -> None:
     assert answers[0] == answers[1], f"{method.__name__}: same seed, another answer"
 
 
-def check_light_import(module: str, path: str = "") -> None:
-    """Importing the method in a fresh interpreter brings none of the heavy libraries along."""
-    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+def check_light_imports(modules: list[str], path: str = "") -> None:
+    """Importing the methods in a fresh interpreter, one after the other, brings no heavy library along."""
+    code = (
+        "import importlib, json, sys\n"
+        f"found = {{}}\nfor name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    found[name] = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "print(json.dumps(found))"
+    )
     environment = os.environ | ({"PYTHONPATH": path} if path else {})
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, f"importing {module} failed: {done.stderr.strip()[-500:]}"
-    assert done.stdout.strip() == "[]", (
-        f"importing {module} imports {done.stdout.strip()}; use extras.need in test()"
-    )
+    assert done.returncode == 0, f"importing {', '.join(modules)} failed: {done.stderr.strip()[-500:]}"
+    guilty = next(((name, heavy) for name, heavy in json.loads(done.stdout).items() if heavy), None)
+    assert guilty is None, f"importing {guilty[0]} imports {', '.join(guilty[1])}; use extras.need in test()"
 
 
 @functools.lru_cache(maxsize=2)  # the size and the mean e-value are read off the same runs

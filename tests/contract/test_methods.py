@@ -61,6 +61,6 @@ def test_same_seed(room: str, name: str) -> None:
     contract.check_same_seed(METHODS[room, name])
 
 
-@each_method
-def test_light_import(room: str, name: str) -> None:
-    contract.check_light_import(METHODS[room, name].__name__)
+@pytest.mark.parametrize("room", ROOMS)
+def test_light_imports(room: str) -> None:
+    contract.check_light_imports([module.__name__ for (r, _), module in METHODS.items() if r == room])
