@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from stillwatch.cli import output
+
 app = typer.Typer(
     no_args_is_help=True, help="Make a log whose truth is known, and score what was found in it."
 )
@@ -71,14 +73,14 @@ def build(
             "arrivals": built.arrivals,
             "prompts": built.prompts,
         }
-        typer.echo(json.dumps(values))
+        output.line(json.dumps(values))
         return
-    typer.echo(
+    output.line(
         f"{built.n_exchanges:,} exchanges of {built.n_accounts:,} accounts over {days} days, "
         f"{built.n_campaign_accounts:,} of them in a campaign."
     )
-    typer.echo(f"Composed from {built.arrivals} and {built.prompts}; nothing in it happened.")
-    typer.echo(f"Next: stillwatch logs import {logs} --accounts {built.accounts} --actions {built.actions}")
+    output.line(f"Composed from {built.arrivals} and {built.prompts}; nothing in it happened.")
+    output.line(f"Next: stillwatch logs import {logs} --accounts {built.accounts} --actions {built.actions}")
 
 
 @app.command()
@@ -95,7 +97,7 @@ def score(
 
     result = hold(truth, members)
     if as_json:
-        typer.echo(json.dumps(asdict(result)))
+        output.line(json.dumps(asdict(result)))
         return
 
     def line(name: str, s: Share) -> str:
@@ -103,20 +105,20 @@ def score(
             return f"{name:<42} none in this log"
         return f"{name:<42} {s.count:>7,} of {s.of:>7,}  {s.share:8.3%}  [{s.low:.3%}, {s.high:.3%}]"
 
-    typer.echo(line("campaign accounts found", result.recall))
+    output.line(line("campaign accounts found", result.recall))
     for name, s in result.recall_by_campaign.items():
-        typer.echo(line(f"  of {name}", s))
-    typer.echo(line("planted campaigns found", result.campaigns_found))
-    typer.echo(line("honest accounts in a supported campaign", result.honest_flagged))
+        output.line(line(f"  of {name}", s))
+    output.line(line("planted campaigns found", result.campaigns_found))
+    output.line(line("honest accounts in a supported campaign", result.honest_flagged))
     for name, s in result.honest_flagged_by_role.items():
         if s.count:
-            typer.echo(line(f"  {name}", s))
-    typer.echo(line("honest groups in a supported campaign", result.honest_groups_flagged))
+            output.line(line(f"  {name}", s))
+    output.line(line("honest groups in a supported campaign", result.honest_groups_flagged))
     if result.wrong_groups:
-        typer.echo(
+        output.line(
             "  " + ", ".join(result.wrong_groups[:12]) + (" ..." if len(result.wrong_groups) > 12 else "")
         )
-    typer.echo(
+    output.line(
         f"{result.supported} supported campaigns, {result.supported_wrong} of them mostly honest accounts."
     )
-    typer.echo("Intervals take accounts as independent; accounts of one group are one decision.")
+    output.line("Intervals take accounts as independent; accounts of one group are one decision.")

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stillwatch.errors import InputError
+
 WINDOW = 600
 """Seconds of one rate window."""
 
@@ -48,6 +50,11 @@ def real_clients(data: Path) -> Clients:
     """ServeGen's language clients that were seen for two days or more (alibaba/ServeGen, Apache-2.0)."""
     import duckdb
 
+    path = data / "traffic" / "servegen_clients.parquet"
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not found; --data wants a folder with traffic/ and prompts/, or leave it out"
+        )
     rows = duckdb.execute(
         """
         SELECT workload || client AS name, window_start_s // 600 AS w, rate_per_s, family = 'Weibull' AS weibull,
@@ -57,7 +64,7 @@ def real_clients(data: Path) -> Clients:
         QUALIFY max(window_start_s) OVER c - min(window_start_s) OVER c >= 172800
         ORDER BY 1, 2
         """,
-        [str(data / "traffic" / "servegen_clients.parquet")],
+        [str(path)],
     ).fetchnumpy()
     names, client = np.unique(np.asarray(rows["name"]).astype(str), return_inverse=True)
     profiles = np.zeros((len(names), 14 * DAY // WINDOW))

@@ -70,11 +70,11 @@ _CODAS = ["", "k", "l", "m", "n", "nd", "r", "rs", "s", "st", "t", "x"]
 _CHAT = """How do I {act} when the {thing} is {adj}?
 Can {thing} be used to {act} in {place}?
 My friend {person} says the {thing} near {place} is {adj}, is {thing} better?
-What is the difference between {thing} and {thing} in {topic}?
+How differ {thing} and {thing} in {topic}?
 I live in {place} and want to {act}, where should {person} start with {thing}?
-Write a short poem about {thing} and {thing} for {person}.
+Write a poem about {thing} and {thing} for {person}.
 Who first wrote about {topic} and {thing} in {place}?
-Help me plan a trip from {place} to {place} with {person}, we like {topic}.
+Plan a trip from {place} to {place} with {person}, we like {topic}.
 Is it safe to {act} with {thing} if {person} is {adj}?
 I feel {adj} about {topic} since {person} left {place}, what now?
 Explain {topic} to {person}, who only knows {thing} and {topic}.
@@ -82,7 +82,7 @@ Why does {thing} cost more in {place} than {thing}?
 Draft a letter to {person} in {place} about the {thing} and {act} politely.
 Give me ideas for {thing} made from {thing} and {thing}.
 I have {thing}, {thing} and {thing}, what could {person} cook?
-Tell me a story in which {person} finds {thing} below {place} and {act}s it.
+A story, please: {person} finds {thing} below {place} and {act}s it.
 What did {person} of {place} think about {topic}?
 Translate "{person} must {act} by {place}" for my {thing}.
 Should {person} {act} or {act} before the {thing}?
@@ -118,16 +118,16 @@ Classify {thing}, {thing} and {thing} by {topic}.
 Write a description of {thing} for {place}.
 Name the main parts of {thing} in {topic}.
 Summarise how to {act} with {thing} in {place}.
-Generate a question about {topic} and {thing}.
-Convert this to passive voice: {person} will {act} in {place}.
-Suggest a title for an essay on {topic} and {thing}.
+Ask a question about {topic} and {thing}.
+Put in passive voice: {person} will {act} in {place}.
+Give an essay on {topic} and {thing} a title.
 Describe a day in {place} from the view of {person}.
 Given {thing} and {thing}, find what {topic} says of both.
-Create a dialogue between {person} and {person} on {topic}.
+Write a talk between {person} and {person} on {topic}.
 Explain why {thing} is {adj} in {place}.
 Find the error: {person} {act} at {place} since {thing}.
 Compute how many {thing} fit {thing} if {person} must {act}.
-Write a function that sorts {thing} by {topic} and {adj} {thing}.
+A function that sorts {thing} by {topic} and {adj} {thing}.
 Edit so that it is {adj}: {person} saw {thing} and {thing}.
 Rank {thing}, {thing} and {thing} from {adj} to {adj}.
 Write a slogan for {thing} from {place}.
@@ -146,7 +146,7 @@ Our product {thing} lets people {act} and {act}.
 Output the {thing} field first, then {thing} and {topic}.
 Customers of {place} may {act} but not {act}.
 Mind the {adj} rule on {thing}: always {act}.
-Think step by step about {thing} before you {act}.
+Think in steps about {thing} before you {act}.
 Keep {topic} answers {adj} and end with {thing}.
 Today {person} handles {thing}, {person} handles {topic}.
 Prefer {thing} from {place} over {thing}.

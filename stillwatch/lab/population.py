@@ -68,7 +68,7 @@ def web_prompt(world: World, rng: np.random.Generator, n: int) -> None:
 def developer(world: World, rng: np.random.Generator, n: int) -> None:
     """People with an application of their own: a private system prompt in every request, mostly single turns."""
     who = world.add_accounts("developer", people(world, rng, n, BUILDER))
-    per_day = volumes(world, rng, n, 0.9, 1.8)
+    per_day = volumes(world, rng, n, 0.9, 1.8, huge=0.003)
     system = own_text(world, rng, n, "system", (2, 9))
     # A few ask for written-out reasoning in their own words; that alone is nothing.
     asks = rng.random(n) < 0.004
@@ -127,7 +127,7 @@ def one_framework(world: World, rng: np.random.Generator, n: int, group: str) ->
     own = rng.random(n) < 0.25
     if not as_user:
         head[own] = own_text(world, rng, int(own.sum()), "system", (1, 3))
-    per_day = volumes(world, rng, n, 1.4, 1.4)
+    per_day = volumes(world, rng, n, 1.4, 1.4, huge=0.0005)
     talks = rng.random(n) < rng.uniform(0.2, 0.8)
     converse(world, rng, who[talks], per_day[talks], system=system[talks], head=head[talks])
     body = world.prompts[str(rng.choice(["chat", "instruction", "document"], p=[0.6, 0.25, 0.15]))]
@@ -195,7 +195,7 @@ def one_batch(world: World, rng: np.random.Generator, n: int, group: str) -> Non
     ]
     begin = rng.uniform(0, 0.5)
     window = (begin, min(1.0, begin + rng.uniform(0.1, 1.0)))
-    per_day = np.repeat(volumes(world, rng, 1, 10.0, 1.5), n) * rng.lognormal(0, 0.15, n)
+    per_day = np.repeat(volumes(world, rng, 1, 10.0, 1.5, huge=0.01), n) * rng.lognormal(0, 0.15, n)
     serve(
         world,
         rng,
@@ -221,7 +221,7 @@ def one_evaluation(world: World, rng: np.random.Generator, n: int, group: str) -
     columns = people(world, rng, n, COMPANY)
     one_firm(world, rng, columns)
     who = world.add_accounts("evaluation", columns, group=group)
-    tests = int(min(rng.integers(20, 160), max(20, world.honest_accounts // 20)))
+    tests = int(min(rng.integers(12, 110), max(20, world.honest_accounts // 20)))
     kind = str(rng.choice(["instruction", "chat", "code"], p=[0.6, 0.3, 0.1]))
     seeds = rng.integers(1, 2**63, (n, tests)).astype(np.uint64)
     # Some evaluations want the reasoning written out: elicitation without harvesting.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,10 @@ _FILES = {
 class Prompts:
     """Templates by kind.
 
-    ``chat`` first questions, ``follow`` later turns, ``system`` sentences of private system prompts, ``public``
-    texts that stand on the web and in frameworks (use them with seed 0), ``instruction`` tasks of honest batch
-    users, ``campaign`` tasks of a campaign, ``document``, ``code``, ``batch`` headers, ``boilerplate``, ``wrapper``.
+    ``chat`` first questions, ``follow`` later turns, ``system`` sentences of private system prompts and
+    ``application`` whole ones (only with real prompts), ``public`` texts that stand on the web and in frameworks,
+    ``instruction`` tasks of honest batch users and ``campaign`` those of a campaign, ``document``, ``code``,
+    ``batch`` headers, ``boilerplate`` phrases that many people use, ``wrapper``.
     """
 
     texts: Texts
@@ -51,23 +53,30 @@ def prompts(rng: np.random.Generator, data: Path | None) -> Prompts:
     ranges = grammar.fill(texts)
     if data is None:
         # A public text is one fixed draw of a few sentences: every copy of it is the same.
-        public = [_public(texts, ranges, seed) for seed in rng.integers(1, 2**62, 600)]
-        ranges["public"] = texts.add(t.replace("{", "(").replace("}", ")") for t in public)
+        drawn = rng.integers(1, 2**62, 600).tolist()
+        ranges["public"] = texts.copy([_public(texts, ranges, seed) for seed in drawn])
         ranges["instruction"] = ranges["campaign"] = ranges["task"]
         return Prompts(texts, ranges, "the built-in grammar")
     found = {kind: [t for f in files for t in _read(data, f)] for kind, files in _FILES.items()}
-    vocabulary = sorted(
-        {w for kind in found.values() for t in kind for w in t.split() if w.isalpha() and 3 < len(w) < 13}
+    seen = Counter(w for kind in found.values() for t in kind for w in set(t.split()))
+    # Words that only one prompt has are mostly names, code and other languages.
+    small = sorted(
+        w
+        for w, n in seen.items()
+        if n > 1 and w.isascii() and w.isalpha() and w.islower() and 3 < len(w) < 13
     )
-    small = [w for w in vocabulary if w.islower()]
-    texts.words("word", [small[i] for i in rng.permutation(len(small))])
-    texts.words("word_capital", sorted({w.capitalize() for w in small}))
+    texts.words("word", small)
+    texts.words("word_capital", [w.capitalize() for w in small])
     alpaca = [found["instruction"][i] for i in rng.permutation(len(found["instruction"]))]
     half = len(alpaca) * 2 // 5
-    ranges["chat"] = texts.vary(found["chat"], "word")
+    short = [12 < len(t) < 90 for t in found["chat"]]
+    follow = texts.vary((t for t, s in zip(found["chat"], short, strict=True) if s), "word")
+    rest = texts.vary((t for t, s in zip(found["chat"], short, strict=True) if not s), "word")
+    ranges["follow"], ranges["chat"] = follow, Range(follow.lo, follow.span + rest.span)
     ranges["instruction"] = texts.vary(alpaca[:half], "word")
     ranges["campaign"] = texts.vary(alpaca[half:], "word")
-    ranges["public"] = texts.vary(found["public"], "word")
+    ranges["application"] = texts.vary((t for t in found["public"] if len(t) < 1500), "word")
+    ranges["public"] = texts.copy(found["public"])
     return Prompts(texts, ranges, "public prompt sets, varied")
 
 

@@ -17,10 +17,19 @@ FAMOUS = 400
 """Number of texts that people copy; the most popular ones are copied far more often than the rest."""
 
 
-def volumes(world: World, rng: np.random.Generator, n: int, median: float, sigma: float) -> np.ndarray:
-    """Requests a day of `n` accounts: log-normal, the tail cut where one account would be 3% of the log."""
+def volumes(
+    world: World, rng: np.random.Generator, n: int, median: float, sigma: float, *, huge: float = 0.0
+) -> np.ndarray:
+    """Requests a day of `n` accounts: log-normal, with a Pareto tail for a share `huge` of them.
+
+    Honest clients of huge volume are normal (in ServeGen's traces the busiest 1% of clients send most requests). The
+    tail is cut at 3,000 a day, or where one account would be 3% of the log.
+    """
     most = max(60.0, min(3000.0, 0.03 * 4.5 * world.honest_accounts))
-    return np.minimum(rng.lognormal(np.log(median), sigma, n), most)
+    drawn = rng.lognormal(np.log(median), sigma, n)
+    tail = rng.random(n) < huge
+    drawn = np.where(tail, 400 * (1 + rng.pareto(1.1, n)), drawn)
+    return np.minimum(drawn, most)
 
 
 def converse(
@@ -138,9 +147,17 @@ def copied_texts(world: World, rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def own_text(world: World, rng: np.random.Generator, n: int, kind: str, k: tuple[int, int]) -> np.ndarray:
-    """`n` private constant texts of `k` sentences, such as the system prompts of `n` applications."""
+    """`n` private constant texts of `k` sentences, such as the system prompts of `n` applications.
+
+    With real prompts at hand half of the system prompts are whole real ones, varied.
+    """
     seeds = rng.integers(1, 2**63, n).astype(np.uint64)
-    return world.constant(world.prompts[kind], rng.integers(k[0], k[1] + 1, n), seeds)
+    lengths = rng.integers(k[0], k[1] + 1, n)
+    index = world.constant(world.prompts[kind], lengths, seeds)
+    if kind == "system" and "application" in world.prompts.ranges:
+        whole = rng.random(n) < 0.5
+        index[whole] = world.constant(world.prompts["application"], 1, seeds[whole])
+    return index
 
 
 def _per_row(value: int | np.ndarray, owner: np.ndarray) -> np.ndarray:

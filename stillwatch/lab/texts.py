@@ -81,29 +81,31 @@ class Texts:
     def vary(self, originals: Iterable[str], name: str) -> Range:
         """Add original texts with a slot of class `name` (and ``name + "_capital"``) at least every `LONGEST` bytes.
 
-        Control characters other than the line feed become spaces. Text without words, such as a number table
-        or most of a text in a script without spaces, keeps longer fixed runs.
+        Control characters other than the line feed become spaces. A text that cannot be varied so is left out:
+        tables of numbers, much code, scripts without spaces.
         """
         first = len(self._ends) - 1
         small, capital = self._classes[name], self._classes[name + "_capital"]
         for original in originals:
-            text = _CONTROL.sub(" ", original)
-            held, start = 0, 0  # bytes of fixed text since the last slot, and where that text begins
-            for match in _WORD.finditer(text):
-                begin, end = match.span()
-                held = len(text[start:begin].encode())
-                # Short words stay unless there is no room to wait for a longer one.
-                if held + (end - begin) + 5 <= LONGEST and (end - begin < 4 or held < 9):
-                    continue
-                if begin > start:
-                    p = self._piece(text[start:begin])
+            parts = _slots(_CONTROL.sub(" ", original))
+            if any(len(text.encode()) > LONGEST for text in parts[::2]):
+                continue
+            for n, part in enumerate(parts):
+                if n % 2:
+                    c = capital if part[0].isupper() else small
+                    self._code(c.lo, c.span, self._piece(part))
+                elif part:
+                    p = self._piece(part)
                     self._code(p, 1, p)
-                c = capital if text[begin].isupper() else small
-                self._code(c.lo, c.span, self._piece(text[begin:end]))
-                start = end
-            if start < len(text) or not text:
-                p = self._piece(text[start:])
-                self._code(p, 1, p)
+            self._ends.append(len(self._lo))
+        return Range(first, len(self._ends) - 1 - first)
+
+    def copy(self, originals: Iterable[str]) -> Range:
+        """Add texts without slots, each one piece; control characters other than the line feed become spaces."""
+        first = len(self._ends) - 1
+        for original in originals:
+            p = self._piece(_CONTROL.sub(" ", original))
+            self._code(p, 1, p)
             self._ends.append(len(self._lo))
         return Range(first, len(self._ends) - 1 - first)
 
@@ -153,6 +155,24 @@ class Texts:
         self._lo.append(lo)
         self._span.append(span)
         self._default.append(default)
+
+
+def _slots(text: str) -> list[str]:
+    """`text` cut into fixed, slot, fixed, slot, ..., fixed; fixed parts are as long as `LONGEST` allows."""
+    parts: list[str] = []
+    start = 0
+    plain = text.isascii()
+    words = [m.span() for m in _WORD.finditer(text)]
+    for i, (begin, end) in enumerate(words):
+        following = words[i + 1][1] if i + 1 < len(words) else len(text)
+        # A word becomes a slot if the fixed text would grow too long with it and the next word; words of three
+        # letters or less stay where they can, because they hold a sentence together.
+        held = following - start if plain else len(text[start:following].encode())
+        if held <= LONGEST and (end - begin < 4 or begin - start < 9):
+            continue
+        parts += [text[start:begin], text[begin:end]]
+        start = end
+    return [*parts, text[start:]]
 
 
 def _within(counts: np.ndarray) -> np.ndarray:

@@ -163,6 +163,7 @@ def _canonical(log: Log, chunk: Chunk) -> dict[str, pa.Array]:
         log, r["prefix"], host=mix(r["prefix"].astype(np.uint64) * np.uint64(1 << 32) + who.astype(np.uint64))
     )
     failed = log.failed[chunk.rows]
+    session = identifier(log.world, "conversation", r["conversation"], 2)
     return {
         "record_id": pc.binary_join_element_wise(
             "chatcmpl-", identifier(log.world, "record", chunk.rows, 2), ""
@@ -171,7 +172,8 @@ def _canonical(log: Log, chunk: Chunk) -> dict[str, pa.Array]:
         "account": _account(log, who),
         "credential": identifier(log.world, "credential", who, 4),
         "organization": _named(log, "organization", a["organization"][who], "org_"),
-        "conversation": identifier(log.world, "conversation", r["conversation"], 2),
+        # A gateway gives every call a trace; calls of one session share it.
+        "conversation": pc.coalesce(session, identifier(log.world, "trace", chunk.rows, 2)),
         "client_address": address,
         "client_agent": _labels(AGENTS, log.agent[chunk.rows]),
         "operation": pa.array(np.full(n, "chat", object), pa.string()),
@@ -195,7 +197,7 @@ def _payloads(log: Log, chunk: Chunk) -> pa.LargeStringArray:
     start, latency = log.rows["time"][chunk.rows], log.latency[chunk.rows]
     end = start + (latency * 1e6).astype(np.int64)
     failed = log.failed[chunk.rows]
-    session = have["conversation"]
+    session = identifier(log.world, "conversation", log.rows["conversation"][chunk.rows], 2)
     total = pc.add(have["input_tokens"], have["output_tokens"])
     answer = _escape(chunk.answers).take(pa.array(chunk.history[chunk.offsets[1:] - 1]))
     parameters = _join_present(
@@ -217,7 +219,7 @@ def _payloads(log: Log, chunk: Chunk) -> pa.LargeStringArray:
     )
     return _cat(
         '{"id": "', have["record_id"],
-        '", "trace_id": "', pc.coalesce(session, identifier(log.world, "trace", chunk.rows, 2)),
+        '", "trace_id": "', have["conversation"],
         '", "session_id": ', _quoted(session),
         ', "call_type": "acompletion", "stream": false, "status": ', status,
         ', "custom_llm_provider": "openai", "model": "', have["request_model"],

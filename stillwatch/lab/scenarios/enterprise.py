@@ -13,13 +13,19 @@ from stillwatch.lab.world import START, World
 SCENARIO = "enterprise"
 SUMMARY = "200 employees behind one gateway with one kit's prompt and one bill; no campaign"
 
+ACCOUNTS = 200
+"""Employees; as many as a planted campaign has accounts."""
+
 
 def build(world: World) -> None:
     """Fill `world` with honest accounts and the company; there is no campaign."""
-    from stillwatch.lab.scenarios.hydra import ACCOUNTS, size
-
     honest(world, world.honest_accounts)
     twin(world, size(world, ACCOUNTS))
+
+
+def size(world: World, full: int) -> int:
+    """`full` accounts, fewer in a small world so that they stay below a tenth of the honest ones."""
+    return full if world.honest_accounts >= 10 * full else max(4, min(full, world.honest_accounts // 15))
 
 
 def twin(world: World, n: int) -> None:

@@ -13,14 +13,13 @@ from stillwatch.lab.arrivals import DAY
 from stillwatch.lab.people import CAMPAIGN, RESIDENTIAL, people
 from stillwatch.lab.population import honest
 from stillwatch.lab.rows import converse, own_text, serve
-from stillwatch.lab.scenarios.enterprise import twin
+from stillwatch.lab.scenarios.enterprise import ACCOUNTS, size, twin
 from stillwatch.lab.world import NONE, START, World
 
 SCENARIO = "hydra"
 SUMMARY = "200 accounts act as one, harvest reasoning and resell the rest; an innocent twin stands beside"
 
 RATE = 26.0
-ACCOUNTS = 200
 ACCOUNTS_PER_CARD = 14
 
 
@@ -29,11 +28,6 @@ def build(world: World) -> None:
     honest(world, world.honest_accounts)
     twin(world, size(world, ACCOUNTS))
     campaign(world, size(world, ACCOUNTS))
-
-
-def size(world: World, full: int) -> int:
-    """`full` accounts, fewer in a small world so that they stay below a tenth of the honest ones."""
-    return full if world.honest_accounts >= 10 * full else max(4, min(full, world.honest_accounts // 15))
 
 
 def campaign(world: World, n: int, name: str = "hydra") -> None:

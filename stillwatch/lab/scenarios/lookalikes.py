@@ -34,6 +34,6 @@ def build(world: World) -> None:
         rng = world.rng("lookalike " + name)
         for i in range(GROUPS):
             n = int(rng.integers(least, int(most * min(unit, 4.0)) + 1))
-            one(world, rng, n, f"{name}-{i + 1}")
+            one(world, rng, n, f"alike {name} {i + 1}")
     used = world.n_accounts - first
     population.honest(world, max(world.honest_accounts - used, world.honest_accounts // 3))
