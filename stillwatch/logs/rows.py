@@ -130,7 +130,8 @@ class Converter:
     def prepare(self, reader: ModuleType) -> None:
         """Define the macros that a reader brings of its own."""
         if reader.NAME not in self._prepared:
-            self.engine.execute(getattr(reader, "MACROS", "select 1"))
+            if macros := getattr(reader, "MACROS", ""):
+                self.engine.execute(macros)
             self._prepared.add(reader.NAME)
 
     def lines(self, select: str, lines: pa.Array, numbers: pa.Array, source: str) -> Converted:
