@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from stillwatch.errors import InputError, IntegrityError
+from stillwatch.errors import InputError
 
 KEY_BYTES = 32
 
@@ -25,9 +25,7 @@ class Keys:
     Raises
     ------
     InputError
-        The file can be read by others than its owner, or is no regular file.
-    IntegrityError
-        The file has not the length of a key: it was cut or is another file.
+        The file can be read by others than its owner, is no regular file, or has not the length of a key.
     """
 
     __slots__ = ("_secret",)
@@ -81,7 +79,9 @@ def _read(path: Path) -> bytes:
         )
     secret = path.read_bytes()
     if len(secret) != KEY_BYTES:
-        raise IntegrityError(str(path), f"{KEY_BYTES} bytes", f"{len(secret)} bytes")
+        raise InputError(
+            f"{path}: a key file has {KEY_BYTES} bytes, this has {len(secret)}: it was cut, or is another file"
+        )
     return secret
 
 

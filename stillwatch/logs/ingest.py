@@ -6,6 +6,7 @@ limit; independent of the size of the log. Every input row is counted once: rows
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -185,10 +186,10 @@ def ingest(
                     )
                     reference["quarantined"] += wrong
                 first, last, exchanges, holders = _contents(converter.engine, listed)
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         raise InputError(
-            f"{workspace.root}: writing failed: {error.strerror or error}; what was imported before is intact, "
-            "run the same command again when this is repaired"
+            f"{workspace.root}: writing failed: {getattr(error, 'strerror', None) or error}; what was imported before "
+            "is intact, run the same command again when this is repaired"
         ) from error
     added, duplicates, quarantined = run.tally.counts
     return ImportSummary(

@@ -120,7 +120,8 @@ class Converter:
         except duckdb.Error as error:
             self.engine.close()
             raise InputError(f"memory limit {memory_limit!r} or threads {threads!r}: {error}") from None
-        self.engine.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+        # No spilling: what is parsed here is other people's text, and must not reach a disk.
+        self.engine.execute("set TimeZone = 'UTC'; set enable_progress_bar = false; set temp_directory = ''")
         self.engine.execute(_json.macros() + MACROS)
         self._prepared: set[str] = set()
 

@@ -17,6 +17,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from stillwatch.engine.duckdb import Engine
+from stillwatch.engine.schema import EXCHANGES
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import IntegrityError
 from stillwatch.identity import Keys
@@ -76,27 +78,26 @@ def offer(
     return len(fresh)
 
 
-def settle(workspace: Workspace, engine: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> int:
+def settle(workspace: Workspace, parts: Sequence[Path], memory_limit: str, threads: int) -> int:
     """Delete candidates that fewer than LEAST_ACCOUNTS accounts share; returns how many texts stay."""
     if not workspace.texts.exists():
         return 0
     with closing(_open(workspace.texts)) as store:
         candidates = np.fromiter((s for (s,) in store.execute("select shingle from texts")), np.int64)
-        if not len(candidates):
-            return 0
-        engine.register("candidates", pa.table({"shingle": candidates}))
-        try:
-            kept = engine.sql(
-                "select shingle from (select account_id, unnest(shingles) as shingle from read_parquet($parts)) "
-                "as rows semi join candidates using (shingle) group by shingle "
-                "having count(distinct account_id) >= $least",
-                params={"parts": [str(p) for p in parts], "least": LEAST_ACCOUNTS},
-            ).fetchall() if parts else []  # fmt: skip
-        finally:
-            engine.unregister("candidates")
+        kept: list[int] = []
+        if len(candidates) and parts:
+            # This engine may spill: it sees integers only.
+            with Engine(memory_limit=memory_limit, threads=threads) as engine:
+                engine.parquet("exchanges", parts, EXCHANGES)
+                engine.table("candidates", pa.table({"shingle": candidates}))
+                kept = engine.read(
+                    "select shingle from (select account_id, unnest(shingles) as shingle from exchanges) as rows "
+                    "semi join candidates using (shingle) group by shingle "
+                    f"having count(distinct account_id) >= {LEAST_ACCOUNTS}"
+                )["shingle"].to_pylist()
         with store:
             store.execute("create temp table kept (shingle integer primary key)")
-            store.executemany("insert into kept values (?)", kept)
+            store.executemany("insert into kept values (?)", ((shingle,) for shingle in kept))
             store.execute("delete from texts where shingle not in (select shingle from kept)")
         return len(kept)
 

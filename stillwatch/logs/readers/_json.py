@@ -36,7 +36,7 @@ create or replace temp macro sw_time(t) as
          when regexp_full_match(t, '-?[0-9]{1,19}') then try_cast(sw_scaled_int(try_cast(t as hugeint)) as bigint)
          when regexp_full_match(t, '-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?')
              then try_cast(sw_scaled_float(try_cast(t as double)) as bigint)
-         else epoch_us(try_cast(t as timestamp)) end;
+         else epoch_us(try_cast(t as timestamptz)) end;
 create or replace temp macro sw_number(j) as
     case when json_type(j) = 'VARCHAR' then j ->> '$'
          when json_type(j) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE') then j::varchar end;

@@ -87,16 +87,19 @@ _RESPONSE: dict[str, Any] = {
 SQL = f"""
 with outer_fields as (
     select source_line, line, json_transform(line, {_json.shape(_OUTER)}) as o from lines
-), halves as (
-    select source_line, line, o,
-        sw_object(coalesce(json_extract(sw_object(o.request), '$.body'), o.request, o.body)) as req_json,
-        sw_object(coalesce(json_extract(sw_object(o.response), '$.body'), o.response)) as res_json
+), objects as (
+    select *, sw_object(o.request) as request, sw_object(o.response) as response, sw_object(o.body) as body
     from outer_fields
+), halves as (
+    select source_line, line, o, response,
+        coalesce(sw_object(json_extract(request, '$.body')), request, body) as req_json,
+        coalesce(sw_object(json_extract(response, '$.body')), response) as res_json
+    from objects
 ), fields as (
     select source_line, line, o, req_json, res_json,
         json_transform(req_json, {_json.shape(_REQUEST)}) as q,
         json_transform(res_json, {_json.shape(_RESPONSE)}) as r,
-        try_cast(json_extract_string(sw_object(o.response), '$.status_code') as bigint) as batch_status,
+        try_cast(json_extract_string(response, '$.status_code') as bigint) as batch_status,
         -- the responses API calls the messages "input"; both it and "prompt" may be a mere string
         json_transform(case when json_type(json_extract(req_json, '$.input')) = 'ARRAY'
             then json_extract(req_json, '$.input') end, {_json.shape([_json.MESSAGE])}) as items,

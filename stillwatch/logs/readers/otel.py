@@ -94,29 +94,23 @@ create or replace temp macro otel_messages(t) as
 create or replace temp macro otel_numbers(s) as list_sort(list_distinct(list_filter(list_transform(s.keys,
     lambda k: try_cast(regexp_extract(k, '^gen_ai\\.prompt\\.([0-9]{{1,6}})\\.content$', 1) as integer)),
     lambda n: n is not null)));
-create or replace temp macro otel_numbered(s) as case when len(otel_numbers(s)) > 0 then
-    list_transform(otel_numbers(s), lambda n: {{
-        'role': coalesce(otel_get(s, 'gen_ai.prompt.' || n || '.role'), 'user'),
-        'content': case when json_valid(otel_get(s, 'gen_ai.prompt.' || n || '.content'))
-                             and json_type(otel_get(s, 'gen_ai.prompt.' || n || '.content')) = 'ARRAY'
-                        then otel_get(s, 'gen_ai.prompt.' || n || '.content')::json
-                        else to_json(otel_get(s, 'gen_ai.prompt.' || n || '.content'))::json end,
-        'parts': null::json}}) end;
+create or replace temp macro otel_numbered(s) as list_transform(otel_numbers(s), lambda n: {{
+    'role': coalesce(otel_get(s, 'gen_ai.prompt.' || n || '.role'), 'user'),
+    'text': otel_get(s, 'gen_ai.prompt.' || n || '.content')}});
 
--- Events gen_ai.user.message, gen_ai.system.message, ... one a message.
-create or replace temp macro otel_event_text(a) as coalesce(
-    otel_get(otel_lists(a), 'content'), otel_get(otel_lists(a), 'gen_ai.event.content'));
-create or replace temp macro otel_told(events) as list_transform(
+-- Events with their attributes as lists; gen_ai.user.message, gen_ai.system.message, ... are one message each.
+create or replace temp macro otel_events(events) as list_transform(events,
+    lambda e: {{'name': e.name, 's': otel_lists(e.attributes)}});
+create or replace temp macro otel_told(said) as list_transform(said, lambda e: {{
+    'role': e.role,
+    'content': case when json_valid(e.text) and json_type(e.text) in ('OBJECT', 'ARRAY') then e.text::json
+                    else to_json(e.text)::json end,
+    'parts': null::json}});
+create or replace temp macro otel_said(events) as list_transform(
     list_filter(events, lambda e: regexp_full_match(e.name, 'gen_ai\\.(user|system|developer)\\.message')),
-    lambda e: {{
-        'role': regexp_extract(e.name, '^gen_ai\\.([a-z]+)\\.message$', 1),
-        'content': case when json_valid(otel_event_text(e.attributes))
-                             and json_type(otel_event_text(e.attributes)) in ('OBJECT', 'ARRAY')
-                        then otel_event_text(e.attributes)::json
-                        else to_json(otel_event_text(e.attributes))::json end,
-        'parts': null::json}});
-create or replace temp macro otel_first_event(events, event, name) as
-    otel_get(otel_lists(list_filter(events, lambda e: e.name = event)[1].attributes), name);
+    lambda e: {{'role': regexp_extract(e.name, '^gen_ai\\.([a-z]+)\\.message$', 1),
+               'text': coalesce(otel_get(e.s, 'content'), otel_get(e.s, 'gen_ai.event.content'))}});
+create or replace temp macro otel_event(events, event) as list_filter(events, lambda e: e.name = event)[1].s;
 """
 
 
@@ -150,18 +144,20 @@ with documents as (
     select source_line, span, json_transform(span, {_json.shape(_SPAN)}) as f,
         otel_lists(resource) as res from spans
 ), listed as (
-    select source_line, span, f, res, otel_lists(f.attributes) as s from fields
+    select source_line, span, f, res, otel_lists(f.attributes) as s, otel_events(f.events) as events from fields
+), heard as (
+    select *, otel_event(events, 'gen_ai.client.inference.operation.details') as details,
+        otel_event(events, 'gen_ai.content.prompt') as asked,
+        otel_event(events, 'gen_ai.content.completion') as answered,
+        list_concat(otel_numbered(s), otel_said(events)) as said from listed
 ), told as (
     select *,
         coalesce({_get("gen_ai.input.messages", "gen_ai.prompt", "gen_ai.request.messages", "llm.prompts")},
-                 otel_first_event(f.events, 'gen_ai.client.inference.operation.details', 'gen_ai.input.messages'),
-                 otel_first_event(f.events, 'gen_ai.content.prompt', 'gen_ai.prompt')) as given,
+                 otel_get(details, 'gen_ai.input.messages'), otel_get(asked, 'gen_ai.prompt')) as given,
         coalesce({_get("gen_ai.output.messages", "gen_ai.completion")},
-                 otel_first_event(f.events, 'gen_ai.client.inference.operation.details', 'gen_ai.output.messages'),
-                 otel_first_event(f.events, 'gen_ai.content.completion', 'gen_ai.completion')) as answer,
+                 otel_get(details, 'gen_ai.output.messages'), otel_get(answered, 'gen_ai.completion')) as answer,
         coalesce({_get("gen_ai.system_instructions")},
-                 otel_first_event(f.events, 'gen_ai.client.inference.operation.details', 'gen_ai.system_instructions'))
-            as instructions,
+                 otel_get(details, 'gen_ai.system_instructions')) as instructions,
         {_get("gen_ai.operation.name", "llm.request.type")} as operation_name,
         coalesce(sw_json_time(f.startTimeUnixNano), sw_json_time(f.start_time)) as started,
         coalesce(sw_json_time(f.endTimeUnixNano), sw_json_time(f.end_time)) as ended,
@@ -169,11 +165,10 @@ with documents as (
         coalesce(sw_text(f.spanId), sw_text(f.span_id), sw_text(f.context.span_id)) as span_id,
         {_get("gen_ai.response.finish_reasons")} as finish,
         coalesce(f.status.status_code, sw_text(f.status.code)) in ('2', 'ERROR', 'STATUS_CODE_ERROR') as failed
-    from listed
+    from heard
 ), conversed as (
     select *,
-        coalesce(otel_messages(given), otel_numbered(s),
-                 case when len(otel_told(f.events)) > 0 then otel_told(f.events) end) as messages
+        coalesce(otel_messages(given), case when len(said) > 0 then otel_told(said) end) as messages
     from told
 ), spoken as (
     select *,
