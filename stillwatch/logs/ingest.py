@@ -177,7 +177,9 @@ def ingest(
                     parquet.merge(workspace, ledger)
                 listed = [parquet.path_of(workspace, part) for part in ledger.parts()]
                 kept = (
-                    texts.settle(workspace, converter.engine, listed) if sources else texts.count(workspace)
+                    texts.settle(workspace, listed, memory_limit, threads)
+                    if sources
+                    else texts.count(workspace)
                 )
                 given = {"accounts": accounts, "actions": actions}
                 for kind in (kind for kind, file in given.items() if file is not None):
