@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from stillwatch.campaigns.members import Accounts
 from stillwatch.campaigns.scoring import Score
-from stillwatch.engine.duckdb import Engine
 from stillwatch.records import Excluded
 
 ONE_COMPANY = 0.5
@@ -26,8 +27,9 @@ class Facts:
 
     Parameters
     ----------
-    organisation_share, prefix_share
-        Largest share of members in one organisation and behind one client prefix; None: not known for any.
+    organisation_share, prefix_share, payer_share
+        Largest share of members in one organisation, behind one client prefix, on one payment token; None: not known
+        for any.
     prefixes
         Number of distinct client prefixes.
     cards
@@ -39,6 +41,7 @@ class Facts:
     members: int
     organisation_share: float | None
     prefix_share: float | None
+    payer_share: float | None
     prefixes: int
     cards: int
     with_card: int
@@ -47,48 +50,33 @@ class Facts:
     exempt_reasons: tuple[str, ...]
 
 
-def read_facts(engine: Engine, members: pa.Table) -> Facts:
-    """Facts about the members of one group."""
-    engine.table("members", members.select(["account_id"]))
-    row = engine.read(
-        """
-select count(*) as members, count(a.payment_token) as with_card, count(distinct a.payment_token) as cards,
-       count(distinct v.client_prefix) as prefixes, count(v.client_prefix) as with_prefix,
-       count(a.exemption) as exempt, array_agg(distinct coalesce(a.exemption_reason, a.exemption))
-           filter (where a.exemption is not null) as reasons,
-       (quantile_cont(a.created_at, 9e-1) - quantile_cont(a.created_at, 1e-1)) / 86400e6 as days
-from members as m
-left join accounts as a on a.account_id = m.account_id
-left join main_values as v on v.account_id = m.account_id"""
-    ).to_pylist()[0]
-    prefix = _largest(engine, "main_values", "client_prefix")
-    organisation = _largest(engine, "organizations", "organization_id")
+def read_facts(accounts: Accounts, members: NDArray[np.int64]) -> Facts:
+    """Facts about the members of one group, from the tables that are read once a scan."""
+    at = np.searchsorted(accounts.account, members)
+    created = accounts.created[at]
+    created = created[~np.isnan(created)]
+    days = float(np.subtract(*np.quantile(created, [0.9, 0.1]))) if len(created) else None
+    cards = accounts.payment_token[at]
+    prefixes = accounts.client_prefix[at]
+    reasons = [r for r in accounts.exemption.take(pa.array(at)).to_pylist() if r is not None]
     return Facts(
-        members=row["members"],
-        organisation_share=organisation,
-        prefix_share=prefix,
-        prefixes=row["prefixes"],
-        cards=row["cards"],
-        with_card=row["with_card"],
-        registered_days=row["days"],
-        exempt=row["exempt"],
-        exempt_reasons=tuple(sorted(row["reasons"] or ())),
+        members=len(members),
+        organisation_share=_largest(accounts.organization[at]),
+        prefix_share=_largest(prefixes),
+        payer_share=_largest(cards),
+        prefixes=len(np.unique(prefixes[prefixes >= 0])),
+        cards=len(np.unique(cards[cards >= 0])),
+        with_card=int((cards >= 0).sum()),
+        registered_days=days,
+        exempt=len(reasons),
+        exempt_reasons=tuple(sorted(set(reasons))),
     )
 
 
-def _largest(engine: Engine, table: str, column: str) -> float | None:
+def _largest(codes: NDArray[np.int64]) -> float | None:
     """Largest share of members that hold one value; None when no member has any."""
-    rows = engine.read(
-        f"""
-select max(g.n) * 1e0 / (select count(*) from members) as share
-from (
-    select v.{column} as value, count(*) as n
-    from {table} as v join members as m on m.account_id = v.account_id
-    where v.{column} is not null
-    group by v.{column}
-) as g"""
-    )
-    return rows["share"][0].as_py()
+    known = codes[codes >= 0]
+    return float(np.unique(known, return_counts=True)[1].max() / len(codes)) if len(known) else None
 
 
 def explanations(
@@ -106,21 +94,24 @@ def explanations(
 
 def _one_company(facts: Facts) -> Excluded:
     name = "one company or class behind all accounts"
-    shares = [s for s in (facts.organisation_share, facts.prefix_share) if s is not None]
+    kinds = {
+        "organisation": facts.organisation_share,
+        "payment token": facts.payer_share,
+        "client prefix": facts.prefix_share,
+    }
+    shares = {kind: share for kind, share in kinds.items() if share is not None}
     if not shares:
-        return Excluded(name, None, "the log names neither organisations nor client prefixes")
-    if max(shares) >= ONE_COMPANY:
-        what = "organisation" if facts.organisation_share == max(shares) else "client prefix"
-        return Excluded(name, False, f"{max(shares):.0%} of the accounts share one {what}")
-    if max(shares) < FEW:
+        return Excluded(name, None, "the log names no organisation, payment or client prefix")
+    what, largest = max(shares.items(), key=lambda item: item[1])
+    if largest >= ONE_COMPANY:
+        return Excluded(name, False, f"{largest:.0%} of the accounts share one {what}")
+    if largest < FEW:
         return Excluded(
             name,
             True,
             f"no shared organisation, {facts.prefixes} client prefixes for {facts.members} accounts",
         )
-    return Excluded(
-        name, None, f"at most {max(shares):.0%} of the accounts share an organisation or client prefix"
-    )
+    return Excluded(name, None, f"{largest:.0%} of the accounts share one {what}")
 
 
 def _framework(result: Score, needed: float) -> Excluded:

@@ -20,7 +20,7 @@ from stillwatch.records import Decision, Excluded, Finding
 EXEMPT = 0.5
 """A group of which this share is exempt is never supported."""
 DECLARED = 0.8
-"""One declared organisation with this share of the members is a customer to talk to, not a hidden campaign."""
+"""One organisation or payer with this share of the members is a customer to talk to, not a hidden campaign."""
 WORTH_A_LOOK = float(np.log(20))
 """An e-value from here on that does not suffice is inconclusive rather than not supported."""
 SHOWN = 300
@@ -36,22 +36,27 @@ def decide(result: Score, facts: Facts, *, rejected: bool, log_needed: float) ->
     """The decision on one group and the reason in a few words."""
     if facts.exempt >= EXEMPT * facts.members:
         return "not supported", "exempt: " + "; ".join(facts.exempt_reasons)
-    if rejected and (facts.organisation_share or 0) >= DECLARED:
-        return "inconclusive", "one declared organisation: ask it"
+    if rejected and max(facts.organisation_share or 0, facts.payer_share or 0) >= DECLARED:
+        return "inconclusive", "one organisation or payer: ask it"
     if rejected:
         return "supported", ""
     if result.log_evalue is None or result.log_ceiling is None:
         return "inconclusive", "too little data"
-    if result.harvesting is not None and result.harvesting <= 0 and result.harvesting_ceiling >= WORTH_A_LOOK:
-        return (
-            "not supported",
-            "acts as one only" if result.acts_as_one >= log_needed else "no shape of harvesting",
-        )
+    could_have_shown = result.harvesting_ceiling >= (WORTH_A_LOOK if result.harvesting <= 0 else log_needed)
+    if could_have_shown and result.harvesting < WORTH_A_LOOK:
+        return "not supported", _who(facts) if result.acts_as_one >= log_needed else "no shape of harvesting"
     if result.log_ceiling < log_needed:
         return "inconclusive", "too few accounts to tell"
     if result.log_evalue >= WORTH_A_LOOK:
         return "inconclusive", "some evidence, not enough"
     return "not supported", "no more alike than matched accounts"
+
+
+def _who(facts: Facts) -> str:
+    """Why accounts that act as one may do so, where they do not harvest."""
+    if max(facts.organisation_share or 0, facts.payer_share or 0) < DECLARED:
+        return "act as one, do not harvest"
+    return "one organisation" + (", one gateway" if (facts.prefix_share or 0) >= DECLARED else "")
 
 
 def campaign_finding(

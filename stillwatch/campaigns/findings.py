@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from stillwatch.campaigns.alternatives import read_facts
 from stillwatch.campaigns.explain import campaign_finding, decide, iso_day, name_of, stitch
@@ -65,13 +66,12 @@ def report_groups(
     who, facts, decisions = [], [], []
     for group, result, reject in zip(proposal.groups, scores, rejected, strict=True):
         who.append(member_rows(group, result, proposal.pools[group.proposer], accounts))
-        facts.append(read_facts(engine, who[-1]))
+        facts.append(read_facts(accounts, group.accounts))
         decisions.append(decide(result, facts[-1], rejected=bool(reject), log_needed=log_needed))
     parents = _parents(proposal.groups, [d for d, _ in decisions])
     findings, tables = [], [MEMBERS.empty_table()]
     for i, group in enumerate(proposal.groups):
-        shown = decisions[i][0] != "not supported" or (scores[i].acts_as_one or 0.0) >= log_needed
-        shown = shown and not parents[i]
+        shown = not parents[i] and (rejected[i] or (scores[i].acts_as_one or 0.0) >= log_needed)
         finding = campaign_finding(
             group,
             scores[i],
@@ -95,15 +95,25 @@ def report_groups(
 
 
 def _parents(groups: Sequence[Group], decisions: Sequence[str]) -> list[str]:
-    """For each group the name of a larger group of the same decision that holds nearly all its accounts, or ""."""
-    order = sorted(
-        range(len(groups)), key=lambda i: (-len(groups[i].accounts), groups[i].proposer != "shared_prompt")
-    )
+    """For each group the name of a larger one that holds nearly all its accounts and says as much or more, or ""."""
+    size = np.array([len(g.accounts) for g in groups])
+    if not len(size):
+        return []
+    ids, column = np.unique(np.concatenate([g.accounts for g in groups]), return_inverse=True)
+    row = np.repeat(np.arange(len(groups)), size)
+    holds = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(groups), len(ids)))
+    shared = csr_matrix(holds @ holds.T)
+    order = sorted(range(len(groups)), key=lambda i: (-size[i], groups[i].proposer != "shared_prompt", i))
+    place = np.empty(len(groups), np.int64)
+    place[order] = np.arange(len(groups))
     parents = [""] * len(groups)
-    for place, i in enumerate(order):
-        for j in order[:place]:
-            same = decisions[i] == decisions[j] and not parents[j]
-            if same and np.isin(groups[i].accounts, groups[j].accounts).mean() >= CONTAINED:
+    for i in order:
+        at = slice(shared.indptr[i], shared.indptr[i + 1])
+        near = [
+            j for j, n in zip(shared.indices[at], shared.data[at], strict=True) if n >= CONTAINED * size[i]
+        ]
+        for j in sorted(near, key=lambda j: place[j]):
+            if place[j] < place[i] and not parents[j] and decisions[j] in ("supported", decisions[i]):
                 parents[i] = name_of(groups[j])
                 break
     return parents

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.groups import Group
-from stillwatch.campaigns.pool import Pool
+from stillwatch.campaigns.pool import Pool, codes
 from stillwatch.campaigns.scoring import Score
 from stillwatch.engine.duckdb import Engine
 
@@ -19,32 +19,56 @@ COVERAGE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """Per-account tables that are read once a scan. Every array is sorted by `account`.
+    """What is known of every account, read once a scan. Every array is sorted by `account`.
 
     Parameters
     ----------
-    account, total, first, last, output_tokens
-        Shape (accounts,). Exchanges of each account, microseconds of its first and last, output tokens.
+    account, total
+        Shape (accounts,). Account ids and their exchanges.
+    first, last
+        Shape (accounts,). Microseconds of the first and last exchange.
+    created
+        Shape (accounts,). Day of registration with its fraction; NaN: not known.
+    organization, payment_token, client_prefix
+        Shape (accounts,). Codes; -1: not known.
+    exemption
+        Shape (accounts,), text: the reason for an exemption, null without one.
     uses
-        Rows of ``material_uses``: account_id, family, uses, first_time, last_time.
+        Columns of ``material_uses``: account_id, family, uses, first_time, last_time.
     """
 
     account: NDArray[np.int64]
     total: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
+    created: NDArray[np.float64]
+    organization: NDArray[np.int64]
+    payment_token: NDArray[np.int64]
+    client_prefix: NDArray[np.int64]
+    exemption: pa.ChunkedArray
     uses: dict[str, NDArray[np.int64]]
 
 
 def read_accounts(engine: Engine) -> Accounts:
+    """Read the tables that the scan's steps made."""
     rows = engine.read(
-        "select account_id, exchanges, first_time, last_time, coalesce(output_tokens, 0) as output_tokens "
-        "from population order by account_id"
+        """
+select p.account_id as account, p.exchanges as total, p.first_time as first, p.last_time as last,
+       a.created_at * 1e0 / 86400e6 as created, o.organization_id as organization,
+       v.payment_token as payment_token, v.client_prefix as client_prefix,
+       case when a.exemption is not null then coalesce(a.exemption_reason, a.exemption) end as exemption
+from population as p
+left join accounts as a on a.account_id = p.account_id
+left join organizations as o on o.account_id = p.account_id
+left join main_values as v on v.account_id = p.account_id
+order by p.account_id"""
     )
     uses = engine.read("select account_id, family, uses, first_time, last_time from material_uses")
     return Accounts(
-        *(rows[c].to_numpy().astype(np.int64) for c in rows.column_names),
+        **{c: rows[c].to_numpy().astype(np.int64) for c in ("account", "total", "first", "last")},
+        created=rows["created"].to_numpy(zero_copy_only=False).astype(float),
+        **{c: codes(rows[c]) for c in ("organization", "payment_token", "client_prefix")},
+        exemption=rows["exemption"],
         uses={c: uses[c].to_numpy().astype(np.int64) for c in uses.column_names},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -53,40 +54,45 @@ class Pool:
         """Rows of the pool for one group, positions of its members among them, and strata of volume and model.
 
         A member is represented by its most used material of the group, every other account by its own most used.
+        Strata without a member are left out: nobody is compared with them.
         """
-        inside = np.isin(self.account, group.accounts)
-        fits = inside & np.isin(self.scope, group.materials) if group.materials else inside
-        rows = np.flatnonzero(fits)
+        inside = _contains(group.accounts, self.account)
+        rows = np.flatnonzero(inside)
+        if group.materials:
+            rows = rows[np.isin(self.scope[rows], group.materials)]
         order = np.lexsort((self.scope[rows], -self.exchanges[rows], self.account[rows]))
         rows = rows[order]
         rows = rows[np.r_[True, np.diff(self.account[rows]) != 0]] if len(rows) else rows
-        others = self.own[~np.isin(self.account[self.own], group.accounts)]
-        pool = np.concatenate([rows, others])
-        members = np.arange(len(rows))
-        return pool, members, self._strata(pool, len(rows))
+        pool = np.concatenate([rows, self.own[~inside[self.own]]])
+        strata = self._strata(pool, len(rows))
+        near = np.isin(strata, np.unique(strata[: len(rows)]))
+        return pool[near], np.arange(len(rows)), np.unique(strata[near], return_inverse=True)[1]
 
     def _strata(self, pool: NDArray[np.int64], members: int) -> NDArray[np.int64]:
         volume = (np.log2(np.maximum(self.exchanges[pool], 1)) / 2).astype(np.int64)
         fine = volume * (MODELS + 1) + self.model[pool]
-        in_group = np.bincount(fine[:members], minlength=fine.max() + 1) if members else np.zeros(1, int)
+        in_group = np.bincount(fine[:members], minlength=fine.max() + 1)
         thin = np.bincount(fine, minlength=len(in_group)) < (OUTSIDERS + 1) * in_group
         coarse = np.isin(volume, np.unique(np.flatnonzero(thin) // (MODELS + 1)))
-        strata = np.where(coarse, volume * (MODELS + 1), fine)
-        return _widened(strata // (MODELS + 1), strata, members)
+        return _widened(np.where(coarse, volume * (MODELS + 1), fine), members)
 
 
-def _widened(volume: NDArray[np.int64], strata: NDArray[np.int64], members: int) -> NDArray[np.int64]:
-    """Join volumes with their neighbour until each stratum that holds members has outsiders enough."""
+def _contains(sorted_ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
+    at = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
+    return sorted_ids[at] == wanted
+
+
+def _widened(strata: NDArray[np.int64], members: int) -> NDArray[np.int64]:
+    """Join a stratum with its neighbour until each one that holds members has outsiders enough."""
     strata = strata.copy()
-    for _ in range(volume.max() + 1 if len(volume) else 0):
-        held, counts = np.unique(strata[:members], return_counts=True)
-        thin = [s for s, c in zip(held, counts, strict=True) if (strata == s).sum() < (OUTSIDERS + 1) * c]
-        if not thin or len(np.unique(strata)) == 1:
-            break
-        level = np.unique(strata)
-        at = int(np.searchsorted(level, thin[0]))
-        strata[strata == thin[0]] = level[at - 1] if at else level[1]
-    return strata
+    while True:
+        level, code = np.unique(strata, return_inverse=True)
+        held = np.bincount(code[:members], minlength=len(level))
+        thin = np.flatnonzero((held > 0) & (np.bincount(code) < (OUTSIDERS + 1) * held))
+        if not len(thin) or len(level) == 1:
+            return strata
+        at = thin[0]
+        strata[code == at] = level[at - 1] if at else level[1]
 
 
 def read_pool(engine: Engine, materials: Materials | None) -> Pool:
@@ -125,15 +131,21 @@ def read_pool(engine: Engine, materials: Materials | None) -> Pool:
     return Pool(account, scope, uses.astype(np.int64), model[where], values)
 
 
+def codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Values as small integers in the order of the values, null as -1."""
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    rank = np.empty(len(encoded.dictionary) + 1, np.int64)
+    rank[pc.array_sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(encoded.dictionary))
+    rank[-1] = -1
+    return rank[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+
+
 def _codes(
     engine: Engine, table: str, kinds: tuple[str, ...], account: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     rows = engine.read(f"select account_id, {', '.join(kinds)} from {table}")
-    columns = []
-    for kind in kinds:
-        encoded = pc.dictionary_encode(rows[kind].combine_chunks()).indices
-        columns.append(pc.fill_null(encoded, -1).to_numpy(zero_copy_only=False).astype(np.int64))
-    return _aligned(rows["account_id"].to_numpy(), np.stack(columns, axis=1), account, -1)
+    columns = np.stack([codes(rows[kind]) for kind in kinds], axis=1)
+    return _aligned(rows["account_id"].to_numpy(), columns, account, -1)
 
 
 def _floats(
@@ -151,7 +163,8 @@ def _floats(
 
 def _main_material(engine: Engine, account: NDArray[np.int64]) -> NDArray[np.int64]:
     rows = engine.read(
-        "select account_id, max_by(family, uses) as family from material_uses group by account_id"
+        "select account_id, family from material_uses "
+        "qualify row_number() over (partition by account_id order by uses desc, family) = 1"
     )
     return _aligned(rows["account_id"].to_numpy(), rows["family"].to_numpy().astype(np.int64), account, -1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
-from stillwatch.engine.steps import Step
+from stillwatch.engine.steps import Step, most_frequent
 
 _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as prompt_digest, "\
     "x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.elicitation as elicitation, "\
@@ -11,11 +11,16 @@ _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as pro
 
 POPULATION = Step(
     "population",
-    """
-select x.account_id as account_id, count(*) as exchanges, min(x.time) as first_time, max(x.time) as last_time,
-       mode(coalesce(x.response_model, x.request_model)) as model, sum(x.output_tokens) as output_tokens
-from exchanges as x
-group by x.account_id""",
+    f"""
+select c.account_id as account_id, c.exchanges as exchanges, c.first_time as first_time, c.last_time as last_time,
+       m.value as model
+from (
+    select x.account_id as account_id, count(*) as exchanges, min(x.time) as first_time, max(x.time) as last_time
+    from exchanges as x
+    group by x.account_id
+) as c
+left join ({most_frequent("exchanges", "account_id", "coalesce(e.response_model, e.request_model)")}
+) as m on m.account_id = c.account_id""",
     "one row an account: how much, when, and mostly of which model",
 )
 
@@ -32,12 +37,11 @@ having count(*) > 1""",
 
 ORGANIZATIONS = Step(
     "organizations",
-    """
+    f"""
 select p.account_id as account_id, coalesce(a.organization_id, x.value) as organization_id
 from population as p
 left join accounts as a on a.account_id = p.account_id
-left join (
-    select e.account_id as account_id, mode(e.organization_id) as value from exchanges as e group by e.account_id
+left join ({most_frequent("exchanges", "account_id", "e.organization_id")}
 ) as x on x.account_id = p.account_id""",
     "the declared organisation of each account",
 )

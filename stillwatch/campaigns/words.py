@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from stillwatch import plugins
 from stillwatch.campaigns.alternatives import Facts
 from stillwatch.campaigns.scoring import ACTS_AS_ONE, Score
-from stillwatch.records import Decision
+from stillwatch.records import Card, Decision
 
 
 def power(log_value: float | None) -> str:
@@ -35,9 +36,14 @@ def claim(decision: Decision, accounts: int, log_needed: float, result: Score) -
     return f"These {accounts} accounts were not shown to act as one."
 
 
+@cache
+def _cards() -> dict[str, Card]:
+    return {name: signal.CARD for name, signal in plugins.find("campaigns.signals").items()}
+
+
 def confirmed(result: Score, facts: Facts) -> list[str]:
     """One sentence for each kind of evidence that speaks for acting as one, the strongest first."""
-    titles = {name: signal.CARD for name, signal in plugins.find("campaigns.signals").items()}
+    titles = _cards()
     tests = [t for t in result.results if titles[t.test.partition("@")[0]].question == ACTS_AS_ONE]
     sentences = []
     for test in sorted(tests, key=lambda t: -(t.log_evalue or 0.0)):

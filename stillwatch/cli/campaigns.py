@@ -18,7 +18,10 @@ app = typer.Typer(help="Which accounts act as one and harvest the model?", no_ar
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
-SHOWN = 20
+FEW = 6
+"""Undecided groups, and groups that act as one without harvesting, that a screen and a report list."""
+WORTH_A_LOOK = 3.0
+"""Log e-value (e = 20) from which an undecided group is listed."""
 
 
 @app.command()
@@ -194,10 +197,9 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
     if json:
         output.json_lines(asdict(f) for f in found.findings)
         return
-    shown = [f for f in found.findings if everything or _worth_showing(f, found.log_needed)]
-    limit = len(shown) if everything else SHOWN
+    shown = list(found.findings) if everything else _worth_showing(found)
     rows = []
-    for f in shown[:limit]:
+    for f in shown:
         facts = f.details
         takes = facts["takes"] if f.decision == "supported" else f"({facts['reason']})"
         share = _percent(facts["share"]) if f.decision == "supported" else "-"
@@ -229,17 +231,23 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
     )
     if hidden:
         output.line(
-            f"{output.count(hidden, 'group')} not shown: part of another, or no more alike than matched accounts "
-            "(list --all)."
+            f"{output.count(hidden, 'group')} not shown: part of another, too little data, or no more alike than "
+            "matched accounts (list --all)."
         )
     if rows:
         output.line(f"Next: stillwatch campaigns explain {rows[0][0]}")
 
 
-def _worth_showing(finding: Finding, needed: float) -> bool:
-    if finding.details["part_of"]:
-        return False
-    return finding.decision != "not supported" or (finding.details["acts_as_one"] or 0.0) >= needed
+def _worth_showing(found: Scan) -> list[Finding]:
+    """Everything supported, and of the rest the few that come nearest or act as one."""
+    whole = [f for f in found.findings if not f.details["part_of"]]
+    undecided = [f for f in whole if f.decision == "inconclusive" and (f.log_evalue or 0.0) >= WORTH_A_LOOK]
+    as_one = [f for f in whole if f.decision == "not supported" and _acts(f) >= found.log_needed]
+    return [f for f in whole if f.decision == "supported"] + undecided[:FEW] + as_one[:FEW]
+
+
+def _acts(finding: Finding) -> float:
+    return finding.details["acts_as_one"] or 0.0
 
 
 def _one(found: Scan, campaign: str) -> Finding:
@@ -280,7 +288,6 @@ def _write_report(found: Scan, workspace: Path) -> Path:
     from stillwatch.cases.report import write_report
     from stillwatch.engine.tables import Workspace
 
-    shown = [f for f in found.findings if _worth_showing(f, found.log_needed)]
     cards = [signal.CARD for signal in plugins.find("campaigns.signals").values()]
     path = Workspace(workspace).reports / f"scan-{found.run.id[:12]}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -288,7 +295,7 @@ def _write_report(found: Scan, workspace: Path) -> Path:
         path,
         title="Campaigns in this log",
         run=found.run,
-        findings=shown[:SHOWN],
+        findings=_worth_showing(found),
         cards=cards,
         summary={"proposed": found.proposed, "alpha": found.alpha, "log_needed": found.log_needed},
     )

@@ -82,7 +82,7 @@ class Engine:
     def read(self, sql: str, name: str = "read") -> pa.Table:
         """The rows of a SELECT as an Arrow table."""
         try:
-            return self._db.execute(sql).to_arrow_table()
+            return self._db.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise EngineError("duckdb", name, str(error).splitlines()[0], sql) from error
 

@@ -23,9 +23,25 @@ class Step:
 
     def render(self, part: int) -> str:
         """The SELECT of one pass."""
-        if self.passes == 1:
-            return self.sql
         return self.sql.replace("{parts}", str(self.passes)).replace("{part}", str(part))
+
+
+def most_frequent(source: str, key: str, value: str) -> str:
+    """A SELECT of (key, value, uses): the most frequent non-null `value` of each `key`, the smallest among equals.
+
+    The engines' own ``mode`` breaks ties by the order in which rows happen to arrive.
+    """
+    return f"""
+select t.{key} as {key}, t.value as value, t.uses as uses
+from (
+    select g.{key} as {key}, g.value as value, g.uses as uses,
+           row_number() over (partition by g.{key} order by g.uses desc, g.value) as place
+    from (
+        select e.{key} as {key}, {value} as value, count(*) as uses from {source} as e
+        where {value} is not null group by e.{key}, {value}
+    ) as g
+) as t
+where t.place = 1"""
 
 
 def printable(steps: Iterable[Step]) -> str:

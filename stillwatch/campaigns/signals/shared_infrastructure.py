@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import average_result, planted_pool
-from stillwatch.engine.steps import Step
+from stillwatch.engine.steps import Step, most_frequent
 from stillwatch.records import Card, TestResult
 
 CARD = Card(
@@ -64,16 +64,14 @@ def steps() -> list[Step]:
     return [
         Step(
             "main_values",
-            """
+            f"""
 select p.account_id as account_id, a.payment_token as payment_token, a.device_token as device_token,
        a.signup_prefix as signup_prefix, c.value as client_prefix, t.value as tls_fingerprint
 from population as p
 left join accounts as a on a.account_id = p.account_id
-left join (
-    select x.account_id as account_id, mode(x.client_prefix) as value from exchanges as x group by x.account_id
+left join ({most_frequent("exchanges", "account_id", "e.client_prefix")}
 ) as c on c.account_id = p.account_id
-left join (
-    select x.account_id as account_id, mode(x.tls_fingerprint) as value from exchanges as x group by x.account_id
+left join ({most_frequent("exchanges", "account_id", "e.tls_fingerprint")}
 ) as t on t.account_id = p.account_id""",
             "one row an account, so that a client that changes addresses is not linked to all of them",
         ),
