@@ -44,7 +44,8 @@ class Chunk:
     """
 
     rows: np.ndarray
-    system: pa.LargeStringArray
+    system: np.ndarray
+    """Constant text of the system prompt, negative without one."""
     units: pa.LargeStringArray
     answers: pa.LargeStringArray
     history: np.ndarray
@@ -87,22 +88,6 @@ def chunks(log: Log) -> Iterator[Chunk]:
         yield _chunk(log, log.order[a:b])
 
 
-def identifier(world: World, kind: str, index: np.ndarray, words: int = 1) -> pa.Array:
-    """Random-looking hexadecimal names of `words` times 16 digits; null where `index` is negative."""
-    salt = np.uint64(world.rng("identifier " + kind).integers(2**63))
-    n = len(index)
-    bits = np.empty((n, words), ">u8")
-    for w in range(words):
-        bits[:, w] = mix(mix(index.astype(np.uint64) ^ salt) + np.uint64(w))
-    table = np.array([f"{i:02x}" for i in range(256)], "S2")
-    digits = table[bits.view(np.uint8).reshape(n, -1)]
-    buffer = pa.py_buffer(np.ascontiguousarray(digits).tobytes())
-    names = (
-        pa.Array.from_buffers(pa.binary(16 * words), n, [None, buffer]).cast(pa.binary()).cast(pa.string())
-    )
-    return pc.if_else(pa.array(index >= 0), names, pa.scalar(None, pa.string()))
-
-
 def _chunk(log: Log, rows: np.ndarray) -> Chunk:
     turn = log.rows["turn"][rows].astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(turn)])
@@ -123,7 +108,7 @@ def _chunk(log: Log, rows: np.ndarray) -> Chunk:
     answers = texts.render(
         np.full(n, said.lo), np.full(n, said.span), np.ones(n, np.int64), mix(r["seed"]) | np.uint64(1)
     )
-    return Chunk(rows, _constants(log, log.rows["system"][rows]), units, answers, place, offsets)
+    return Chunk(rows, log.rows["system"][rows], units, answers, place, offsets)
 
 
 def _constants(log: Log, index: np.ndarray) -> pa.LargeStringArray:

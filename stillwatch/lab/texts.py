@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from stillwatch.lab.gather import joined
 
 LONGEST = 24
 """Bytes of fixed text between two slots of a varied template."""
@@ -116,9 +117,9 @@ class Texts:
         if self._ready is None:
             self._ready = (
                 pa.array(self._pieces, pa.large_string()),
-                np.array(self._lo, np.int32),
+                np.array(self._lo, np.int64),
                 np.array(self._span, np.int32),
-                np.array(self._default, np.int32),
+                np.array(self._default, np.int64),
                 np.array(self._ends, np.int64),
             )
         pieces, code_lo, code_span, code_default, ends = self._ready
@@ -135,13 +136,10 @@ class Texts:
         opens = place == 0
         code[opens] = 0
         slot = mix(np.repeat(drawn, length) + place.astype(np.uint64) * np.uint64(0xA0761D6478BD642F))
-        piece = code_lo[code] + (slot % code_span[code].astype(np.uint64)).astype(np.int32)
+        piece = code_lo[code] + (slot % code_span[code].astype(np.uint64)).astype(np.int64)
         piece = np.where(np.repeat(seeds == 0, length), code_default[code], piece)
         piece[opens] = np.where(nth > 0, 1, 0)
-        offsets = np.zeros(n + 1, np.int64)
-        np.cumsum(np.bincount(sentence_row, weights=length, minlength=n).astype(np.int64), out=offsets[1:])
-        parts = pa.LargeListArray.from_arrays(pa.array(offsets), pieces.take(pa.array(piece)))
-        return pc.binary_join(parts, pa.scalar("", pa.large_string()))
+        return joined(pieces, piece, np.bincount(sentence_row, weights=length, minlength=n).astype(np.int64))
 
     def _piece(self, text: str) -> int:
         found = self._index.get(text)

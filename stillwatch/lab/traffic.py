@@ -11,6 +11,8 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.lab import arrivals, compose, write
+from stillwatch.lab.names import names_of
+from stillwatch.lab.payload import write_litellm
 from stillwatch.lab.prompts import prompts
 from stillwatch.lab.world import World
 from stillwatch.plugins import find
@@ -120,14 +122,15 @@ def build(
         if on_progress is not None:
             on_progress(done, total)
 
-    writer = write.write_litellm if format == "litellm" else write.write_parquet
-    paths = writer(log, out, progress)
+    names = names_of(log)
+    writer = write_litellm if format == "litellm" else write.write_parquet
+    paths = writer(log, names, out, progress)
     built = Built(
         out,
         tuple(paths),
-        write.write_accounts(log, out),
-        write.write_actions(log, out),
-        write.write_truth(log, out),
+        write.write_accounts(log, names, out),
+        write.write_actions(log, names, out),
+        write.write_truth(log, names, out),
         world.n_accounts,
         total,
         sum(n for n, _, campaign, _ in world.roles if campaign),
