@@ -32,8 +32,8 @@ def not_ascii(data, start, end, flags):
     """flags[i] = 1 where row i holds a byte above 127."""
     for i in range(len(start)):
         seen = np.uint8(0)
-        for j in range(start[i], end[i]):
-            seen |= data[j]
+        for b in data[start[i] : end[i]]:
+            seen |= b
         flags[i] = seen >> 7
 
 
@@ -346,11 +346,11 @@ def slots(text, special, out):
 
 
 @_jit
-def _finish(h, s):
+def _finish(h, s0, s1, s2):
     """Keyed 64-bit finaliser: two multiplications by secret odd numbers with shifts between."""
-    h = (h ^ s[0]) * s[1]
+    h = (h ^ s0) * s1
     h ^= h >> U(32)
-    h *= s[2]
+    h *= s2
     return h ^ h >> U(29)
 
 
@@ -374,8 +374,9 @@ def _roll(text, letters, gone, s, value):
         value[i + U(2)] = np.int64(h)
     if m > 1 and m & 1 == 0:
         value[m - 1] = np.int64(h * base + (letters[text[n - 1]] - gone[text[n - 33]]))
+    s0, s1, s2 = s[0], s[1], s[2]
     for i in range(m):
-        value[i] = np.int64(_finish(U(value[i]), s))
+        value[i] = np.int64(_finish(U(value[i]), s0, s1, s2))
     return m
 
 
@@ -433,19 +434,21 @@ def _hear(text, trans, classes, first, width, reach, said, heard):
 @_jit
 def _grams(text, g, bins, some):
     """The least hash of the 8-byte grams in each of 32 bins; the bin is the top five bits."""
-    n = len(text)
+    n, g0, g1, g2 = len(text), g[0], g[1], g[2]
     bins[:] = FULL
     if 0 < n < 8:  # one gram, told from longer ones by its length in the top byte
         word = U(n) << U(56)
         for i in range(n):
             word |= U(text[i]) << U(8 * i)
-        x = _finish(word, g)
+        x = _finish(word, g0, g1, g2)
         bins[np.int64(x >> U(59))] = x
     for at in range(0, n - 7, GRAMS):
         m = min(GRAMS, n - 7 - at)
-        piece = text[at : at + m + 7]
-        for i in range(m):
-            some[i] = _finish(_word(piece[i : i + 8]), g)
+        t = text[at : at + m + 7]
+        for i in range(m):  # eight neighbouring bytes: written out, the compiler makes one load of them
+            low = U(t[i]) | U(t[i + 1]) << U(8) | U(t[i + 2]) << U(16) | U(t[i + 3]) << U(24)
+            high = U(t[i + 4]) | U(t[i + 5]) << U(8) | U(t[i + 6]) << U(16) | U(t[i + 7]) << U(24)
+            some[i] = _finish(low | high << U(32), g0, g1, g2)
         for i in range(m):
             k = some[i] >> U(59)
             bins[k] = min(bins[k], some[i])
@@ -458,7 +461,7 @@ def _densify(bins, key, out):
         j, attempt = k, 0
         while bins[j] == FULL:
             attempt += 1
-            j = np.int64(_finish(U(k * 65536 + attempt), key) >> U(59))
+            j = np.int64(_finish(U(k * 65536 + attempt), key[0], key[1], key[2]) >> U(59))
         out[k] = np.int32(np.uint32(bins[j] & U(0xFFFFFFFF)))
 
 

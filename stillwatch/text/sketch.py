@@ -239,7 +239,11 @@ def _block(
             _where(has_text, pa.array(digests[1])),
             _where(has_prompt, pa.array(digests[2])),
             _lists(count, pa.array(np.concatenate(runs)), has_text),
-            _lists(np.where(count > 0, MINHASH, 0), pa.array(minhash[count > 0].ravel()), has_text),
+            _lists(
+                np.where(count > 0, MINHASH, 0),
+                pa.array((minhash if count.all() else minhash[count > 0]).ravel()),
+                has_text,
+            ),
             _where(has_text, pa.array(elicitation)),
             _where(has_prompt, pa.array(size.astype(np.int32))),
         ],
