@@ -156,8 +156,7 @@ def line_blocks(chunks: Iterator[bytes], name: str, block_bytes: int = BLOCK_BYT
         return block
 
     try:
-        for chunk in chunks:
-            piece = chunk
+        for piece in _pieces(chunks, block_bytes):
             if skipping:
                 end = piece.find(b"\n")
                 if end < 0:
@@ -185,6 +184,14 @@ def line_blocks(chunks: Iterator[bytes], name: str, block_bytes: int = BLOCK_BYT
     text = b"".join(held)
     if text or broken:
         yield cut(text)
+
+
+def _pieces(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if len(chunk) <= size:
+            yield chunk
+        else:
+            yield from (chunk[start : start + size] for start in range(0, len(chunk), size))
 
 
 def is_document(head: bytes) -> bool:

@@ -38,11 +38,13 @@ def csv_blocks(chunks: Iterator[bytes], name: str, block_bytes: int = BLOCK_BYTE
     """
     stream = _Stream(chunks)
     broken: list[tuple[int, str]] = []
+    refused: set[int] = set()
     header = _header(stream, name)
 
     def refuse(row: pyarrow.csv.InvalidRow) -> str:
         found = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        broken.append((max(row.number or 1, 2) - 1, found))
+        refused.add(row.number)
+        broken.append((row.number, found))
         return "skip"
 
     number, next_row = 0, 1
@@ -59,11 +61,14 @@ def csv_blocks(chunks: Iterator[bytes], name: str, block_bytes: int = BLOCK_BYTE
             ),
         )  # fmt: skip
         for batch in reader:
-            numbers = np.arange(next_row, next_row + batch.num_rows, dtype=np.int64)
+            # Refused rows have numbers too; those of later batches may be known already.
+            numbers = np.arange(next_row, next_row + batch.num_rows + len(refused), dtype=np.int64)
+            numbers = numbers[~np.isin(numbers, list(refused))][: batch.num_rows]
             rows = pa.Table.from_batches([batch]).append_column("source_line", pa.array(numbers))
             taken, broken = broken, []
             yield TableBlock(number, rows, taken)
-            next_row += batch.num_rows
+            if batch.num_rows:
+                next_row = int(numbers[-1]) + 1
             number += 1
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
