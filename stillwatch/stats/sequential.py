@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -74,10 +75,10 @@ def predict_members(
     InsufficientData
         Fewer than ``HISTORY + LEAST_BETS`` members have a value.
     """
-    numeric, values, members, strata, sizes = _check(values, members, strata, gamma)
+    numeric, known, members, strata, sizes = _check(values, members, strata, gamma)
     if not 0 < coverage <= 1:
         raise InputError(f"coverage must lie in (0, 1], found {coverage}")
-    codes = values if numeric else _dense(values)
+    codes = known if numeric else _dense(known)
     by_stratum, starts = _sorted_by_stratum(codes, strata, len(sizes))
     logs, ceilings = np.empty(orders), np.empty(orders)
     wins = bets = 0
@@ -132,7 +133,9 @@ def predict_events(
     return MemberBets(_log_mean(logs), _log_mean(ceilings), bets, wins, expected)
 
 
-def _check(values, members, strata, gamma):  # type: ignore[no-untyped-def]
+def _check(
+    values: NDArray[Any], members: NDArray[np.int64], strata: NDArray[np.int64], gamma: float
+) -> tuple[bool, NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Drop what is missing; return (numeric, values, members, strata, stratum sizes) over the known accounts."""
     if gamma < 1:
         raise InputError(f"gamma must be 1 or above, found {gamma}")
@@ -163,7 +166,7 @@ def _sorted_by_stratum(
 
 
 def _log_mean(logs: NDArray[np.float64]) -> float:
-    top = float(logs.max())
+    top = float(np.max(logs))
     return top + float(np.log(np.mean(np.exp(logs - top))))
 
 
