@@ -29,7 +29,10 @@ class Materials:
     account, material, uses
         Shape (links,). Account id, material code, and the most exchanges of that account with one of its shingles.
     shingle, shingle_material
-        Shape (shingles,). At most `REPRESENTATIVES` a material.
+        Shape (shingles,). Every shingle of a material.
+    stands
+        Shape (shingles,). Whether the shingle stands for its material when exchanges are looked up: the
+        `REPRESENTATIVES` that most accounts use.
     """
 
     account: NDArray[np.int64]
@@ -37,6 +40,7 @@ class Materials:
     uses: NDArray[np.int64]
     shingle: NDArray[np.int64]
     shingle_material: NDArray[np.int64]
+    stands: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return int(self.material.max()) + 1 if len(self.material) else 0
@@ -64,7 +68,7 @@ def find_materials(links: pa.Table, *, least_accounts: int) -> Materials:
     shingles, which = np.unique(links["shingle"].to_numpy(), return_inverse=True)
     if len(shingles) == 0:
         none = np.empty(0, np.int64)
-        return Materials(none, none, none, none, none)
+        return Materials(none, none, none, none, none, none.astype(bool))
     uses = links["uses"].to_numpy()
     label = _components(_account_hashes(account, which, len(shingles)))
     return _assemble(account, which, uses, shingles, label, least_accounts)
@@ -124,11 +128,13 @@ def _assemble(
     degree = np.bincount(which)
     order = np.lexsort((shingles, -degree, label))
     place = np.arange(len(order)) - np.searchsorted(label[order], label[order])
-    standing = order[(place < REPRESENTATIVES) & (recode[label[order]] >= 0)]
+    known = recode[label[order]] >= 0
+    order, place = order[known], place[known]
     return Materials(
         account=user[link],
         material=recode[material[link]],
         uses=most[link],
-        shingle=shingles[standing],
-        shingle_material=recode[label[standing]],
+        shingle=shingles[order],
+        shingle_material=recode[label[order]],
+        stands=place < REPRESENTATIVES,
     )

@@ -178,7 +178,13 @@ def _propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Pr
     )
     engine.drop("repeated", "material_links")
     engine.table(
-        "family_shingles", pa.table({"shingle": materials.shingle, "family": materials.shingle_material})
+        "family_shingles",
+        pa.table(
+            {
+                "shingle": materials.shingle[materials.stands],
+                "family": materials.shingle_material[materials.stands],
+            }
+        ),
     )
     tell("following shared text")
     engine.run([steps.MATERIAL_EXCHANGES, steps.MATERIAL_USES, steps.MATERIAL_SCOPE, *_behaviour()])
