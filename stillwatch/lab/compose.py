@@ -60,15 +60,15 @@ def compose(world: World) -> Log:
     rng = world.rng("rows")
     n = len(rows["time"])
     who = rows["account"]
-    tokens = np.maximum(1, rows["output"] * rng.lognormal(0, 0.7, n)).astype(np.int64)
+    tokens = np.maximum(1, rows["output"] * rng.lognormal(0, 0.7, n)).astype(np.int32)
     cap = accounts["max_tokens"][who]
     tokens = np.where((cap > 0) & (tokens > cap), cap, tokens)
     failed = rng.random(n) < 0.008
     tokens[failed] = 0
     latency = np.round(rng.lognormal(np.log(0.4), 0.4, n) + tokens * 0.011 * rng.lognormal(0, 0.2, n), 3)
     other_agent, other_model = rng.integers(12, size=n), rng.integers(4, size=n)
-    agent = np.where(rng.random(n) < 0.04, other_agent, accounts["agent"][who])
-    model = np.where(rng.random(n) < 0.08, other_model, accounts["model"][who])
+    agent = np.where(rng.random(n) < 0.04, other_agent, accounts["agent"][who]).astype(np.int8)
+    model = np.where(rng.random(n) < 0.08, other_model, accounts["model"][who]).astype(np.int8)
     order = np.lexsort((mix(rows["seed"]), rows["time"]))
     return Log(world, accounts, rows, order, latency, tokens, failed, agent, model)
 

@@ -24,7 +24,7 @@ from stillwatch.lab.people import (
     people,
     residential,
 )
-from stillwatch.lab.rows import converse, own_text, serve, volumes
+from stillwatch.lab.rows import FAMOUS, converse, own_text, serve, volumes
 from stillwatch.lab.world import NONE, START, World
 
 SHARES = {
@@ -96,14 +96,22 @@ def framework(world: World, rng: np.random.Generator, n: int) -> None:
         one_framework(world, rng, size, f"framework-{i + 1}")
 
 
-def one_framework(world: World, rng: np.random.Generator, n: int, group: str) -> None:
+def one_framework(
+    world: World, rng: np.random.Generator, n: int, group: str, *, asks_reasoning: bool = False
+) -> None:
     """Strangers who use one framework: signed up after its release, in its regions, with its crowd's mail and cards.
 
     They resemble each other more than two random accounts do. That is how such groups are in life, and it is what a
-    null that draws members from the whole population gets wrong.
+    null that draws members from the whole population gets wrong. Some were released just before the log, and their
+    crowd signed up within days.
+
+    Parameters
+    ----------
+    asks_reasoning
+        The public prompt asks for written-out reasoning, as tools for rationales and data labelling do.
     """
-    release = START - rng.uniform(40, 500) * DAY
-    created = release + rng.gamma(2.0, rng.uniform(20, 90), n) * DAY
+    release = START - np.exp(rng.uniform(np.log(6), np.log(500))) * DAY
+    created = release + rng.gamma(2.0, np.exp(rng.uniform(np.log(1.5), np.log(90))), n) * DAY
     created = np.where(
         created < START + world.seconds * 0.9, created, release + rng.random(n) * (START - release)
     )
@@ -120,7 +128,9 @@ def one_framework(world: World, rng: np.random.Generator, n: int, group: str) ->
     who = world.add_accounts(
         "framework", people(world, rng, n, crowd, created=created, zones=zones), group=group
     )
-    prompt = np.repeat(world.public(rng.integers(10_000, size=1)), n)
+    prompt = np.repeat(world.public(rng.integers(FAMOUS, world.prompts["public"].span, size=1)), n)
+    if asks_reasoning:
+        prompt = np.repeat(own_text(world, rng, 1, "wrapper", (1, 1)), n)
     as_user = rng.random() < 0.3  # some frameworks put their prompt before the question instead
     system = np.where(as_user, NONE, prompt)
     head = np.where(as_user, prompt, NONE)
@@ -155,6 +165,8 @@ def one_organisation(
         world, rng, n, COMPANY, created=rollout + rng.exponential(20 * DAY, n) % (START - rollout)
     )
     one_firm(world, rng, columns, prefixes=int(rng.integers(1, 4)))
+    if n <= 60 and rng.random() < 0.25:  # small firms often pay for separate accounts with one card
+        columns["organization"] = np.full(n, NONE)
     who = world.add_accounts(role, columns, group=group)
     system = np.repeat(own_text(world, rng, 1, "system", (4, 12)), n)
     rate = volumes(world, rng, n, per_day, 0.9)

@@ -58,6 +58,7 @@ def prompts(rng: np.random.Generator, data: Path | None) -> Prompts:
         ranges["instruction"] = ranges["campaign"] = ranges["task"]
         return Prompts(texts, ranges, "the built-in grammar")
     found = {kind: [t for f in files for t in _read(data, f)] for kind, files in _FILES.items()}
+    found["public"] = [t for t in found["public"] if len(t) >= 120]
     seen = Counter(w for kind in found.values() for t in kind for w in set(t.split()))
     # Words that only one prompt has are mostly names, code and other languages.
     small = sorted(

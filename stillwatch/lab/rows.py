@@ -63,7 +63,7 @@ def converse(
     system, head = _per_row(system, who), _per_row(head, who)
     chance = COPIED * world.sharing if copied is None else copied
     opens = np.flatnonzero((turn == 1) & (rng.random(len(turn)) < chance))
-    head[opens] = copied_texts(world, rng, len(opens))
+    head[opens] = copied_texts(world, rng, seconds[opens])
     world.add_rows(
         rng,
         accounts[who],
@@ -119,7 +119,7 @@ def serve(
     head = _per_row(head, owner)
     if not campaign:
         opens = np.flatnonzero(rng.random(n) < COPIED * world.sharing * 0.25)
-        head[opens] = copied_texts(world, rng, len(opens))
+        head[opens] = copied_texts(world, rng, seconds[opens])
     world.add_rows(
         rng,
         accounts[owner],
@@ -135,9 +135,15 @@ def serve(
     )
 
 
-def copied_texts(world: World, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Copies of public texts, the famous ones most often; a third are stock phrases."""
+def copied_texts(world: World, rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
+    """Copies of public texts, one for each time: some are always famous, some go round for a few days.
+
+    A third are stock phrases.
+    """
+    n = len(seconds)
     which = np.minimum(rng.zipf(1.25, n), FAMOUS) - 1
+    passing = rng.random(n) < 0.5
+    which = np.where(passing, (which + 17 * (seconds // (3 * DAY)).astype(np.int64)) % FAMOUS, which)
     stock = rng.random(n) < 0.33
     out = np.empty(n, np.int64)
     out[~stock] = world.public(which[~stock])
