@@ -86,7 +86,7 @@ def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> 
     total, first, last = accounts.total[at], accounts.first[at], accounts.last[at]
     exchanges, share = total, None
     if group.materials:
-        exchanges, first, last = _carrying(group, accounts)
+        exchanges, first, last = _carrying(group, pool, accounts)
         share = exchanges / total
     return pa.table(
         {
@@ -102,7 +102,7 @@ def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> 
 
 
 def _carrying(
-    group: Group, accounts: Accounts
+    group: Group, pool: Pool, accounts: Accounts
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Exchanges with the group's most used material of each account, and when they began and ended."""
     uses = accounts.uses
@@ -116,6 +116,18 @@ def _carrying(
     np.maximum.at(most, at, uses["uses"][rows])
     np.minimum.at(first, at, uses["first_time"][rows])
     np.maximum.at(last, at, uses["last_time"][rows])
+
+    # An account may repeat a part of the material that holds none of the shingles by which exchanges are looked up:
+    # of it only the number of exchanges is known, and when the account was seen at all.
+    missed = most == 0
+    if missed.any():
+        rows = np.flatnonzero(np.isin(pool.scope, group.materials) & np.isin(pool.account, group.accounts))
+        linked = np.zeros(len(most), np.int64)
+        np.maximum.at(linked, np.searchsorted(group.accounts, pool.account[rows]), pool.exchanges[rows])
+        seen = np.searchsorted(accounts.account, group.accounts)
+        most = np.where(missed, linked, most)
+        first = np.where(missed, accounts.first[seen], first)
+        last = np.where(missed, accounts.last[seen], last)
     return most, first, last
 
 

@@ -137,7 +137,7 @@ def scan(
             version=__version__,
             command="campaigns scan",
             config={"alpha": alpha, "gamma": gamma, "proposed": len(scores), "population": population},
-            inputs=_digests(parts),
+            inputs=_digests(parts, place.accounts),
             seed=seed,
         )
         tell("writing findings")
@@ -202,9 +202,15 @@ def _propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Pr
     return Proposal(groups, materials, pools, shapes)
 
 
-def _digests(parts: Sequence[Path]) -> dict[str, str]:
-    """Digest of the Parquet footers: they hold every column's counts and extremes, and reading them is quick."""
+def _digests(parts: Sequence[Path], accounts: Path) -> dict[str, str]:
+    """Digest of the Parquet footers: they hold every column's counts and extremes, and reading them is quick.
+
+    The table of accounts is small and one exemption may decide a finding: of it every byte counts.
+    """
     whole = sha256()
     for part in sorted(parts):
         whole.update(str(pq.read_metadata(part).to_dict()).encode())
-    return {"exchanges": whole.hexdigest()}
+    inputs = {"exchanges": whole.hexdigest()}
+    if accounts.exists():
+        inputs["accounts"] = sha256(accounts.read_bytes()).hexdigest()
+    return inputs

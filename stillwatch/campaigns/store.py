@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,7 +23,7 @@ def save(scan: Scan, workspace: Path | str) -> Path:
     Returns
     -------
     Path
-        The folder of the scan; a scan of the same data with the same settings has the same folder.
+        The folder of the scan, named by its run; it takes the place of an earlier scan of the same run.
     """
     place = Workspace(Path(workspace)).scans
     place.mkdir(parents=True, exist_ok=True)
@@ -40,16 +41,19 @@ def save(scan: Scan, workspace: Path | str) -> Path:
         (fresh / "findings.json").write_text(json.dumps(meta, ensure_ascii=False, allow_nan=False), "utf-8")
         pq.write_table(scan.members, fresh / "members.parquet")
         (fresh / "steps.sql").write_text(scan.sql, "utf-8")
-        target = place / name
-        if target.exists():
-            shutil.rmtree(target)
+        # Under a name of its own: until the pointer moves, the scan it points to stays whole.
+        earlier = [p for p in place.glob(f"{name}*") if p.is_dir()]
+        taken = {p.name for p in earlier}
+        target = next(place / n for i in count() if (n := f"{name}.{i}" if i else name) not in taken)
         fresh.rename(target)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     pointer = place / f".latest.{os.getpid()}"
-    pointer.write_text(name, "utf-8")
+    pointer.write_text(target.name, "utf-8")
     pointer.replace(place / "latest")
+    for folder in earlier:
+        shutil.rmtree(folder)
     return target
 
 
@@ -68,6 +72,8 @@ def latest(workspace: Path | str) -> Scan:
     if not pointer.exists():
         raise InputError(f"{workspace}: no scan yet; start with: stillwatch campaigns scan")
     folder = place / pointer.read_text("utf-8").strip()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the latest scan is gone; scan again: stillwatch campaigns scan")
     meta = json.loads((folder / "findings.json").read_text("utf-8"))
     return Scan(
         run=_run(meta["run"]),

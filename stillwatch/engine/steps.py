@@ -45,9 +45,10 @@ where t.place = 1"""
 
 
 def printable(steps: Iterable[Step]) -> str:
-    """The steps as a person reads them."""
+    """The steps as a person reads them and an engine runs them: the passes of one step stand under each other."""
     blocks = []
     for step in steps:
         times = f" ({step.passes} passes)" if step.passes > 1 else ""
-        blocks.append(f"-- {step.name}{times}: {step.why}\n{step.sql.strip()};\n")
+        sql = "\nunion all\n".join(step.render(part).strip() for part in range(step.passes))
+        blocks.append(f"-- {step.name}{times}: {step.why}\n{sql};\n")
     return "\n".join(blocks)

@@ -51,7 +51,8 @@ YIELD = 1.0
 def steps() -> list[Step]:
     """``harvesting_shape``: (account_id, family) with the four shares, the number of exchanges and `value`.
 
-    `value` is 1 when every share that is known passes its bound, else 0.
+    `value` is 1 when every share that is known passes its bound, else 0; null where no prompt is known, for then
+    nobody can tell separate tasks from one that is repeated.
     """
     return [
         Step(
@@ -59,7 +60,7 @@ def steps() -> list[Step]:
             f"""
 select s.account_id as account_id, s.family as family, count(*) as exchanges,
        avg(case when s.follow_up then 1e0 else 0e0 end) as follow_ups,
-       count(distinct s.prompt_digest) * 1e0 / count(*) as distinct_prompts,
+       count(distinct s.prompt_digest) * 1e0 / nullif(count(s.prompt_digest), 0) as distinct_prompts,
        count(distinct s.time // 3600000000 % 24) * 1e0 / (24e0 * (1e0 - power(23e0 / 24e0, count(*)))) as hours,
        sum(s.output_tokens) * 1e0 / nullif(sum(s.input_tokens), 0) as token_yield,
        avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited
@@ -73,10 +74,11 @@ having count(*) >= {LEAST_EXCHANGES}""",
             f"""
 select h.account_id as account_id, h.family as family, h.exchanges as exchanges, h.follow_ups as follow_ups,
        h.distinct_prompts as distinct_prompts, h.hours as hours, h.token_yield as token_yield, h.elicited as elicited,
-       case when h.follow_ups <= {FOLLOW_UPS} and h.distinct_prompts >= {DISTINCT} and h.hours >= {HOURS}
+       case when h.distinct_prompts is null then null
+            when h.follow_ups <= {FOLLOW_UPS} and h.distinct_prompts >= {DISTINCT} and h.hours >= {HOURS}
              and coalesce(h.token_yield, {YIELD}) >= {YIELD} then 1 else 0 end as value
 from harvesting_shares as h""",
-            "1 where every known share passes its bound",
+            "1 where every known share passes its bound; nothing where the log holds no prompts",
         ),
     ]
 
