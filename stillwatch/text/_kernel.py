@@ -17,7 +17,6 @@ U = np.uint64
 FULL = U(0xFFFFFFFFFFFFFFFF)
 BELOW = 0x3100  # code points below this are looked up, those above are handled by ranges
 SPACE, DIGIT, SLOT, NEWLINE = 32, 48, 1, 10
-GRAMS = 1024  # grams hashed at a time
 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -355,28 +354,17 @@ def _finish(h, s0, s1, s2):
 
 
 @_jit
-def _roll(text, letters, gone, s, value):
-    """Hashes of every 32 bytes (of the whole text where it is shorter), as int64; returns how many.
+def _hash(grams, s, value):
+    """Hash of every 32 bytes from those of the 8-byte grams in it, as int64; returns how many.
 
-    s: finaliser (3) and base; gone[b] = letters[b] * base^32. Two bytes a step, or each would wait for the last.
+    A polynomial of degree 3 in the secret odd base s[3] over letters of 8 bytes, then the finaliser.
     """
-    n, base, h = len(text), s[3], U(0)
-    for i in range(min(n, 32)):
-        h = h * base + letters[text[i]]
-    value[0] = np.int64(h)
-    square, m = base * base, max(n - 31, min(n, 1))
-    for k in range((m - 1) >> 1):
-        i = U(2 * k)
-        x = letters[text[i + U(32)]] - gone[text[i]]
-        y = letters[text[i + U(33)]] - gone[text[i + U(1)]]
-        value[i + U(1)] = np.int64(h * base + x)
-        h = h * square + (x * base + y)
-        value[i + U(2)] = np.int64(h)
-    if m > 1 and m & 1 == 0:
-        value[m - 1] = np.int64(h * base + (letters[text[n - 1]] - gone[text[n - 33]]))
-    s0, s1, s2 = s[0], s[1], s[2]
+    m, s0, s1, s2, base = len(grams) - 24, s[0], s[1], s[2], s[3]
+    square = base * base
+    cube = square * base
     for i in range(m):
-        value[i] = np.int64(_finish(U(value[i]), s0, s1, s2))
+        h = grams[i] * cube + grams[i + 8] * square + grams[i + 16] * base + grams[i + 24]
+        value[i] = np.int64(_finish(h, s0, s1, s2))
     return m
 
 
@@ -393,10 +381,12 @@ def _winnow(value, m, kept, place):
         if v <= least:
             least, where = v, p
         elif where + 32 <= p:
-            least, where = v, p
-            for q in range(p - 1, p - 32, -1):
-                if value[q] < least:
-                    least, where = value[q], q
+            least = v
+            for q in range(p - 31, p):  # no branch in here: it would be guessed wrong again and again
+                least = min(least, value[q])
+            where = p
+            while value[where] != least:
+                where -= 1
         else:
             continue
         if least != kept[n - 1]:
@@ -413,7 +403,7 @@ def _hear(text, trans, classes, first, width, reach, said, heard):
     for i in range(half):
         a = U(trans[a + U(classes[text[i]])])
         b = U(trans[b + U(classes[text[half + i]])])
-        if a >= limit or b >= limit:
+        if (a >= limit) | (b >= limit):
             for k in range(len(heard)):
                 if a >= limit:
                     heard[k] |= said[(np.int64(a) - first) // width, k]
@@ -432,26 +422,31 @@ def _hear(text, trans, classes, first, width, reach, said, heard):
 
 
 @_jit
-def _grams(text, g, bins, some):
-    """The least hash of the 8-byte grams in each of 32 bins; the bin is the top five bits."""
+def _grams(text, g, out):
+    """Keyed hash of every 8 neighbouring bytes; returns how many.
+
+    A text shorter than that is one gram, told from longer ones by its length in the top byte.
+    """
     n, g0, g1, g2 = len(text), g[0], g[1], g[2]
-    bins[:] = FULL
-    if 0 < n < 8:  # one gram, told from longer ones by its length in the top byte
+    if 0 < n < 8:
         word = U(n) << U(56)
         for i in range(n):
             word |= U(text[i]) << U(8 * i)
-        x = _finish(word, g0, g1, g2)
-        bins[np.int64(x >> U(59))] = x
-    for at in range(0, n - 7, GRAMS):
-        m = min(GRAMS, n - 7 - at)
-        t = text[at : at + m + 7]
-        for i in range(m):  # eight neighbouring bytes: written out, the compiler makes one load of them
-            low = U(t[i]) | U(t[i + 1]) << U(8) | U(t[i + 2]) << U(16) | U(t[i + 3]) << U(24)
-            high = U(t[i + 4]) | U(t[i + 5]) << U(8) | U(t[i + 6]) << U(16) | U(t[i + 7]) << U(24)
-            some[i] = _finish(low | high << U(32), g0, g1, g2)
-        for i in range(m):
-            k = some[i] >> U(59)
-            bins[k] = min(bins[k], some[i])
+        out[0] = _finish(word, g0, g1, g2)
+    for i in range(n - 7):  # written out, so that the compiler makes one load of eight bytes
+        low = U(text[i]) | U(text[i + 1]) << U(8) | U(text[i + 2]) << U(16) | U(text[i + 3]) << U(24)
+        high = U(text[i + 4]) | U(text[i + 5]) << U(8) | U(text[i + 6]) << U(16) | U(text[i + 7]) << U(24)
+        out[i] = _finish(low | high << U(32), g0, g1, g2)
+    return max(n - 7, min(n, 1))
+
+
+@_jit
+def _bins(grams, bins):
+    """The least hash in each of 32 bins; the bin is the top five bits."""
+    bins[:] = FULL
+    for i in range(len(grams)):
+        k = grams[i] >> U(59)
+        bins[k] = min(bins[k], grams[i])
 
 
 @_jit
@@ -468,7 +463,10 @@ def _densify(bins, key, out):
 @_jit
 def _distinct(value, place, m, table, owner, row):
     """Keep the first of equal values, in order; returns how many. `owner` says which row filled a cell."""
-    mask, n = len(table) - 1, 0
+    size, n = 64, 0
+    while size < 2 * m:  # no larger than it must be: it shares the nearest cache with everything else
+        size *= 2
+    mask = size - 1
     for i in range(m):
         v = value[i]
         k = v & mask
@@ -502,10 +500,9 @@ def _fold(data, is_utf8, ascii_fold, fold, digits, out):
 
 @_jit
 def sketch_rows(
-    row, data, start, end, is_utf8, sdata, sstart, send, sis_utf8, ascii_fold, fold, digits, special, letters, gone,
-    s, g, dense, sip, trans, classes, first, width, reach, said, needs, fires, space, template, value, kept, place,
-    most, ends, system_digest, template_digest, prompt_digest, minhash, elicitation, count, shingles, places, keep,
-    keep_end,
+    row, data, start, end, is_utf8, sdata, sstart, send, sis_utf8, ascii_fold, fold, digits, special, s, g, dense, sip,
+    trans, classes, first, width, reach, said, needs, fires, space, template, grams, value, kept, place, most, ends,
+    system_digest, template_digest, prompt_digest, minhash, elicitation, count, shingles, places, keep, keep_end,
 ):  # fmt: skip
     """Rows from `row` on until the last or until `shingles` is full; returns (next row, shingles).
 
@@ -514,11 +511,7 @@ def sketch_rows(
     """
     used, at = 0, keep_end[row - 1] if row > 0 else 0
     table, owner = np.empty(2048, np.int64), np.full(2048, -1, np.int64)
-    heard, bins, some = (
-        np.zeros(said.shape[1], np.uint64),
-        np.empty(32, np.uint64),
-        np.empty(GRAMS, np.uint64),
-    )
+    heard, bins = np.zeros(said.shape[1], np.uint64), np.empty(32, np.uint64)
     for i in range(row, len(start)):
         if used + most > len(shingles):
             return i, used
@@ -545,8 +538,9 @@ def sketch_rows(
             keep[at : at + n] = text
             at += n
             keep_end[i] = at
-        _grams(text, g, bins, some)
+        found = grams[: _grams(text, g, grams)]
         if n > 0:
+            _bins(found, bins)
             _densify(bins, dense, minhash[i])
         else:
             minhash[i, :] = 0
@@ -561,8 +555,10 @@ def sketch_rows(
                 flags |= fires[p]
         elicitation[i] = flags
         m = 0
-        if n > 0:
-            m = _winnow(value, _roll(text, letters, gone, s, value), kept, place)
+        if n >= 32:
+            m = _winnow(value, _hash(found, s, value), kept, place)
+        elif n > 0:
+            m, kept[0], place[0] = 1, np.int64(siphash(text, sip[6], sip[7])), 0
         if 2 * m > len(table):
             size = len(table)
             while size < 2 * m:

@@ -93,7 +93,7 @@ class Automaton:
     trans
         uint32, flat: the next state for state + class of the byte; a state is its number times the class count.
     classes
-        uint32, 256: byte -> class. Bytes that are in no phrase share class 0.
+        uint8, 256: byte -> class. Bytes that are in no phrase share class 0.
     first
         States from here on end a phrase.
     width
@@ -159,7 +159,7 @@ def automaton(patterns: tuple[tuple[str, tuple[str, ...]], ...] = PATTERNS) -> A
     needs = [_words(sum(1 << number[phrase] for phrase in wanted), words) for _, wanted in patterns]
     return Automaton(
         trans=(place[go[order]] * width).astype(np.uint32).ravel(),
-        classes=classes.astype(np.uint32),
+        classes=classes.astype(np.uint8),
         first=plain * width,
         width=width,
         reach=max(map(len, texts), default=0),

@@ -17,10 +17,8 @@ LABEL = b"stillwatch text sketch 1\0"
 
 @dataclass(frozen=True)
 class Secrets:
-    """uint64 throughout: letters (256), gone (256), shingle (4: finaliser and base), gram (3), dense (3), sip (6)."""
+    """uint64 throughout: shingle (4: finaliser and base), gram (3), dense (3), sip (8: four keys of two words)."""
 
-    letters: np.ndarray
-    gone: np.ndarray
     shingle: np.ndarray
     gram: np.ndarray
     dense: np.ndarray
@@ -41,10 +39,6 @@ def secrets(key: bytes) -> Secrets:
         raise InputError(
             f"a sketch key has {KEY_BYTES} bytes, found {got}; draw one with secrets.token_bytes(32)"
         )
-    words = np.frombuffer(shake_256(LABEL + key).digest(8 * 272), "<u8").astype(np.uint64)
-    letters, rest = words[:256], words[256:]
-    odd = rest | np.uint64(1)
-    shingle = np.array([rest[0], odd[1], odd[2], odd[3]], np.uint64)
-    gone = letters * np.uint64(pow(int(odd[3]), 32, 1 << 64))
-    gram, dense = np.array([rest[4], odd[5], odd[6]]), np.array([rest[7], odd[8], odd[9]])
-    return Secrets(letters, gone, shingle, gram, dense, rest[10:16].copy())
+    words = np.frombuffer(shake_256(LABEL + key).digest(8 * 18), "<u8").astype(np.uint64)
+    words[[1, 2, 3, 5, 6, 8, 9]] |= np.uint64(1)
+    return Secrets(*(np.ascontiguousarray(part) for part in np.split(words, [4, 7, 10])))

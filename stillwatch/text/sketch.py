@@ -9,7 +9,8 @@ later step is SQL over integers and the text need not be kept. What counts as th
     a shingle in common, wherever it stands, unless one text has more than 512. Distinct, in order of first place.
     Of more than 512 the first 128, the last 128 and the 256 smallest of the rest stay: a wrapper stands at the head
     or the tail, and the smallest are the same ones in every text. A text shorter than 32 bytes is one shingle.
-    The hash is a polynomial in a secret odd base over secret letters, mod 2^64, with a keyed finaliser.
+    The hash is a polynomial in a secret odd base, mod 2^64, over the keyed hashes of its four 8-byte grams, with a
+    keyed finaliser.
 `minhash`
     32 values, one-permutation MinHash over all 8-byte grams, empty bins filled by optimal densification
     (Shrivastava 2017). The share of equal values estimates the Jaccard likeness J of two texts' sets of grams with
@@ -204,6 +205,7 @@ def _block(
     # a lower-case letter may take 3 bytes where the capital took 2
     longest = 2 * int(source.max(initial=0)) + 16
     space, template = np.empty(longest, np.uint8), np.empty(longest, np.uint8)
+    grams = np.empty(longest, np.uint64)
     value, kept, place = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty(longest, np.int32)
     ascii_fold = fold_table()[:256].astype(np.uint8)  # the upper half is never looked up
     digests = np.empty((3, n), np.int64)
@@ -221,10 +223,10 @@ def _block(
     while True:
         row, used = _kernel.sketch_rows(
             row, p.data, p.start, p.end, p.is_utf8, q.data, q.start, q.end, q.is_utf8, ascii_fold, fold_table(),
-            digit_ranges(), special_bytes(), secret.letters, secret.gone, secret.shingle, secret.gram, secret.dense,
-            secret.sip, words.trans, words.classes, words.first, words.width, words.reach, words.said, words.needs,
-            words.fires, space, template, value, kept, place, MAX_SHINGLES, ENDS, digests[0], digests[1], digests[2],
-            minhash, elicitation, count, shingles, places, keep, keep_end,
+            digit_ranges(), special_bytes(), secret.shingle, secret.gram, secret.dense, secret.sip, words.trans,
+            words.classes, words.first, words.width, words.reach, words.said, words.needs, words.fires, space,
+            template, grams, value, kept, place, MAX_SHINGLES, ENDS, digests[0], digests[1], digests[2], minhash,
+            elicitation, count, shingles, places, keep, keep_end,
         )  # fmt: skip
         runs.append(shingles[:used].copy())
         run_places.append(places[:used].copy())

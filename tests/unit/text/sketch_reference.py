@@ -48,14 +48,18 @@ def signed(x: int) -> int:
 
 class Secrets:
     def __init__(self, key: bytes) -> None:
-        raw = shake_256(b"stillwatch text sketch 1\0" + key).digest(8 * 272)
+        raw = shake_256(b"stillwatch text sketch 1\0" + key).digest(8 * 18)
         words = [int.from_bytes(raw[i : i + 8], "little") for i in range(0, len(raw), 8)]
-        self.letters, rest = words[:256], words[256:]
-        self.shingle = (rest[0], rest[1] | 1, rest[2] | 1)
-        self.base = rest[3] | 1
-        self.gram = (rest[4], rest[5] | 1, rest[6] | 1)
-        self.dense = (rest[7], rest[8] | 1, rest[9] | 1)
-        self.sip = [(rest[10], rest[11]), (rest[12], rest[13]), (rest[14], rest[15])]
+        self.shingle = (words[0], words[1] | 1, words[2] | 1)
+        self.base = words[3] | 1
+        self.gram = (words[4], words[5] | 1, words[6] | 1)
+        self.dense = (words[7], words[8] | 1, words[9] | 1)
+        self.sip = [
+            (words[10], words[11]),
+            (words[12], words[13]),
+            (words[14], words[15]),
+            (words[16], words[17]),
+        ]
 
 
 @lru_cache(maxsize=4)
@@ -108,9 +112,11 @@ def shingles(text: bytes, s: Secrets) -> list[tuple[int, int]]:
     """(hash, offset), in order."""
 
     def hashed(part: bytes) -> int:
+        if len(part) < 32:
+            return signed(siphash(part, *s.sip[3]))
         h = 0
-        for b in part:
-            h = (h * s.base + s.letters[b]) & MASK
+        for i in range(0, 32, 8):
+            h = (h * s.base + finish(int.from_bytes(part[i : i + 8], "little"), s.gram)) & MASK
         return signed(finish(h, s.shingle))
 
     if not text:
