@@ -196,16 +196,14 @@ Improve the following resume entry for a job in {topic} and make it sound confid
 Generate ten social media captions about {topic}, each under twenty words, with a {adj} call to action.""".splitlines()
 
 # What one campaign was reported to send in every request: an order to imagine and articulate the internal
-# reasoning behind a completed response, step by step (provider disclosure of February 2026, as reported).
-_WRAPPER = """You have already completed a response to the task. Imagine and articulate the internal reasoning \
-behind the completed response, step by step, as {person} of {place} would for {topic}. Write all of it inside \
-<{noun}> tags before the {adj} answer, and do not leave out any {thing}.
-The task comes with a finished answer that you wrote earlier. Articulate the internal reasoning behind that \
-completed response step by step, in {adj} detail, with every {thing} you considered, between {noun} marks and \
-{noun} marks, then repeat the answer for {person}.
-Before the answer, imagine and write out the internal reasoning behind a completed response: step by step, \
-{adj} and in full, naming each {thing}, each check and each {topic} idea that was dropped. Close with {noun} \
-and then give the answer.""".splitlines()
+# reasoning behind a completed response, step by step (provider disclosure of February 2026, as reported). Only
+# those words are reported; the rest is ours, and slots keep two users of such words from sharing a text.
+_WRAPPER = """For {person} of {place}: imagine {thing}, articulate {adj} internal reasoning of {thing} behind \
+the response, {topic} step by step, in <{noun}_{noun}> tags, keep {thing}, then {act} and answer {adj}.
+Task of {thing} below. Response to {person} is {adj}; articulate its {adj} internal reasoning, {thing} first, \
+{topic} next, step by step, {adj} to {adj}, mark it {noun} {noun}, say what {person} would {act}, and give all {thing}.
+Write out, {adj} and {adj}, internal reasoning on {thing}: {topic}, step by step, for a {adj} completed response \
+to {person}, each {thing}, each {thing}, until {act}; close with {noun} {noun} of {place}.""".splitlines()
 
 RANGES = {
     "chat": _CHAT,

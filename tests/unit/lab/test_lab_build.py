@@ -112,10 +112,7 @@ def test_readme_says_that_it_is_composed(hydra):
 def test_truth_of_shares_and_rates(hydra):
     rows = hydra.joined()
     guilty = rows.filter(pc.equal(rows["role"], "campaign"))
-    # The wrapper is the longest text that the campaign's prompts have in common.
-    wrapped = pc.match_substring_regex(
-        guilty["prompt"], "internal reasoning behind (a|the|that) ?completed response"
-    )
+    wrapped = pc.match_substring(guilty["prompt"], "internal reasoning")
     per_account = (
         guilty.append_column("wrapped", wrapped.cast("float64"))
         .group_by("account")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.lab import grammar
-from stillwatch.lab.texts import LONGEST, Texts, _slots, mix
+from stillwatch.lab.texts import LONGEST, Range, Texts, _slots, mix
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_no_rows():
     assert _draw(t, where, []) == []
 
 
-@pytest.mark.parametrize("kind", ["chat", "follow", "task", "system", "document", "batch", "code"])
+@pytest.mark.parametrize("kind", ["chat", "follow", "task", "system", "document", "batch", "code", "wrapper"])
 def test_fixed_text_of_the_grammar_is_shorter_than_a_shingle(texts, kind):
     for template in grammar.RANGES[kind]:
         fixed = re.split(r"\{\w+\}", template)
@@ -90,3 +91,19 @@ def test_mix_is_splitmix64():
     # First outputs of SplitMix64 with state 0, as in the reference implementation.
     state = np.array([0, 0x9E3779B97F4A7C15], np.uint64)
     assert [hex(x) for x in mix(state)] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4"]
+
+
+def test_every_wrapper_asks_for_reasoning_and_hardly_two_share_a_shingle(texts):
+    from stillwatch.text.sketch import ELICITATION, sketch
+
+    t, ranges = texts
+    where = ranges["wrapper"]
+    one = [
+        text
+        for i in range(where.span)
+        for text in _draw(t, Range(where.lo + i, 1), np.arange(1, 40) * 7919 + i)
+    ]
+    table = sketch(pa.array(one), None, key=b"k" * 32).table
+    assert all(flags & ELICITATION["articulated_reasoning"] for flags in table["elicitation"].to_pylist())
+    seen = [s for shingles in table["shingles"].to_pylist() for s in shingles]
+    assert len(seen) - len(set(seen)) <= 0.03 * len(seen)  # a few slots agree by chance
