@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -20,7 +21,10 @@ from stillwatch.errors import InputError
 from stillwatch.records import Card, Finding, Run
 
 SHOWN_GROUPS = 10
-"""Groups that are not supported are told in full up to this many, those that act as one most clearly first."""
+"""Of the inconclusive groups with some sign, and of those that act as one but are not supported, this many are told in
+full."""
+SIGN = math.log(20)
+"""The e-value that is called some sign."""
 SHOWN_ROWS = 300
 """Rows of the table of groups, and accounts of one group."""
 SHOWN_TEXTS = 20
@@ -168,10 +172,22 @@ def _name(finding: Finding) -> str:
 
 
 def _told(ordered: Sequence[Finding]) -> list[Finding]:
-    """Findings that get their own section: what is supported or undecided, and some of the rest; no parts of others."""
+    """Findings that get their own section; parts of others do not."""
     whole = [f for f in ordered if not f.details.get("part_of")]
-    first = [f for f in whole if f.decision in ("supported", "inconclusive")]
-    return first + [f for f in whole if f.decision == "not supported"][:SHOWN_GROUPS]
+    undecided = [f for f in whole if f.decision == "inconclusive" and _some_sign(f)][:SHOWN_GROUPS]
+    alike = [f for f in whole if f.decision == "not supported" and _acts_as_one(f)][:SHOWN_GROUPS]
+    return [f for f in whole if f.decision == "supported"] + undecided + alike
+
+
+def _some_sign(finding: Finding) -> bool:
+    """Whether more data could change the picture; a log has many small groups of which nothing is known."""
+    questions = [finding.details.get(key) for key in ("acts_as_one", "harvesting")]
+    return max((q for q in questions if q is not None), default=-math.inf) >= SIGN
+
+
+def _acts_as_one(finding: Finding) -> bool:
+    found, needed = finding.details.get("acts_as_one"), finding.log_evalue_needed
+    return found is not None and needed is not None and found >= needed
 
 
 def _anchor(finding: Finding) -> str:

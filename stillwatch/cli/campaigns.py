@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from stillwatch.cli import output
 
 if TYPE_CHECKING:
     from stillwatch.campaigns import Scan
-    from stillwatch.records import Finding
+    from stillwatch.records import Card, Finding
 
 app = typer.Typer(help="Which accounts act as one and harvest the model?", no_args_is_help=True)
 
@@ -295,7 +295,26 @@ def _write_report(found: Scan, workspace: Path) -> Path:
         path,
         title="Campaigns in this log",
         run=found.run,
-        findings=_worth_showing(found),
+        findings=found.findings,
         cards=cards,
-        summary={"proposed": found.proposed, "alpha": found.alpha, "log_needed": found.log_needed},
+        summary=_summary(found, workspace, cards),
     )
+
+
+def _summary(found: Scan, workspace: Path, cards: list[Card]) -> dict[str, Any]:
+    """What a reader of the report needs to know of the log: how much of it there is, and what it cannot tell."""
+    from stillwatch import logs
+    from stillwatch.campaigns.explain import iso_day
+
+    held = logs.describe(workspace)
+    return {
+        "proposed": found.proposed,
+        "alpha": found.alpha,
+        "log_needed": found.log_needed,
+        "accounts": held.accounts,
+        "exchanges": held.exchanges,
+        "first": "" if held.first_time is None else iso_day(held.first_time),
+        "last": "" if held.last_time is None else iso_day(held.last_time),
+        "quarantined": sum(rows for _, rows in held.quarantine),
+        "not_tested": [{"name": r.title, "why": r.why} for r in logs.check(workspace, cards) if not r.runs],
+    }

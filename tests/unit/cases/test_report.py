@@ -289,6 +289,17 @@ def test_a_group_inside_another_is_not_counted_as_a_campaign_of_its_own(scan: di
     assert "(acts as one only)" in text
 
 
+def test_small_groups_without_any_sign_are_listed_and_not_told(scan: dict[str, Any]) -> None:
+    small = scan["findings"][2]
+    dull = changed(small, campaign="c-dull", acts_as_one=math.log(3), harvesting=None)
+    found = page(scan | {"findings": [small, dull], "summary": {}})
+    linked = [a["href"] for t, a in found.tags if t == "a" and a["href"] != "#groups"]
+    assert linked == [f"#g-{small.id[:16]}"]
+    assert "1 more group: parts of those above, too small to tell" in found.text
+    assert "c-dull" in found.text
+    assert "2 are inconclusive" in found.text
+
+
 def test_not_tested_findings_are_listed_and_none_is_counted_as_supported(scan: dict[str, Any]) -> None:
     skipped = dataclasses.replace(scan["findings"][0], decision="not tested", claim="The log has no times.")
     text = page(only(scan, skipped)).text
@@ -307,7 +318,7 @@ def test_many_groups_and_long_texts_are_cut_and_the_cut_is_said(scan: dict[str, 
     assert "Of 1,412 groups" in text
     assert "The other 911 are not listed here." in text
     assert "201 more groups not shown in this table" in text
-    assert "490 groups without a section of their own" in text
+    assert "500 groups without a section of their own" in text
     assert "[3,000 more characters]" in text
     assert "10 more texts not shown" in text
     assert "252 more accounts" in text
