@@ -55,7 +55,7 @@ types: $(STAMP) ## mypy, strict, on records, errors, stats and cases
 	@$(VENV)/bin/mypy
 
 layers: $(STAMP) ## the layers of docs/design.md
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-logo
 
 unit: $(STAMP)
 	@$(WITH_DATA) $(PY) -m pytest
