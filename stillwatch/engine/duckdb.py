@@ -27,6 +27,10 @@ class Engine:
     """
 
     def __init__(self, *, memory_limit: str = "1GB", threads: int = 2) -> None:
+        if not memory_limit.strip()[
+            :1
+        ].isdigit():  # DuckDB takes "none" and anything negative for no limit at all
+            raise InputError(f"memory limit {memory_limit!r}: expected a size such as 1GB")
         self._spill = Path(tempfile.mkdtemp(prefix="stillwatch-"))
         self.steps: list[Step] = []
         self._db = duckdb.connect(":memory:")
