@@ -51,7 +51,7 @@ def whole(tmp_path_factory, killer) -> tuple[Path, Path, pa.Table]:
     """The log, a key, and what an import that nobody interrupts makes of them."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "log.jsonl").write_bytes(log())
-    assert killer(folder / "w", folder / "log.jsonl") == "done"
+    assert killer(folder / "w", folder / "log.jsonl").startswith("done")
     found = read(folder / "w")
     assert found.num_rows == ROWS
     return folder / "log.jsonl", folder / "w" / "key", found
@@ -79,28 +79,16 @@ def assert_whole(workspace: Path, expected: pa.Table) -> None:
     assert (added, duplicates, bad, listed_bad) == (ROWS, 15, 1, 1)
 
 
-def last_step(killer: Callable[..., str], folder: Path, key: Path, log: Path) -> int:
-    """How many durable steps a whole import has, found by halving."""
-    low, high = 1, 2048
-    while high - low > 1:
-        middle = (low + high) // 2
-        answer = killer(fresh(folder / f"probe-{middle}", key), log, middle)
-        assert answer in ("killed", "done")
-        low, high = (middle, high) if answer == "killed" else (low, middle)
-    return low
-
-
 def test_killed_before_any_durable_step(tmp_path, killer, whole):
     path, key, expected = whole
-    steps = last_step(killer, tmp_path, key, path)
+    steps = int(killer(fresh(tmp_path / "counted", key), path).removeprefix("done "))
     assert steps > 40
     rng = random.Random(1)
-    chosen = [1, 2, steps, *sorted(rng.sample(range(3, steps), 12))]
-    for step in chosen:
+    for step in [1, steps, *rng.sample(range(2, steps), 8)]:
         workspace = fresh(tmp_path / f"w-{step}", key)
         assert killer(workspace, path, step) == "killed"
         assert read(workspace).num_rows <= ROWS
-        assert killer(workspace, path) == "done"
+        assert killer(workspace, path).startswith("done")
         assert_whole(workspace, expected)
 
 
@@ -109,17 +97,17 @@ def test_killed_again_and_again_in_one_workspace(tmp_path, killer, whole):
     workspace = fresh(tmp_path / "w", key)
     rng = random.Random(2)
     held = 0
-    for _ in range(12):
+    for _ in range(8):
         answer = killer(workspace, path, rng.randrange(5, 30))
-        assert answer in ("killed", "done")
+        assert answer == "killed" or answer.startswith("done")
         now = read(workspace)
         ids = now["exchange_id"].to_pylist()
         assert len(set(ids)) == len(ids)
         assert now.num_rows >= held  # what counted once never stops counting
         held = now.num_rows
-        if answer == "done":
+        if answer != "killed":
             break
-    assert killer(workspace, path) == "done"
+    assert killer(workspace, path).startswith("done")
     assert_whole(workspace, expected)
 
 
@@ -131,13 +119,13 @@ def test_killed_at_any_moment(tmp_path, killer, whole):
         f"import sys; sys.path.insert(0, {str(HERE)!r}); import crashing; sys.stdout.write('go'); sys.stdout.flush(); "
         f"crashing.logs.ingest([{str(path)!r}], {str(workspace)!r}, block_bytes=crashing.BLOCK_BYTES, threads=1)"
     )
-    for _ in range(4):
+    for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as running:
             assert running.stdout is not None
             assert running.stdout.read(2) == b"go"
             time.sleep(rng.uniform(0.1, 1.5))
             running.send_signal(signal.SIGKILL)
-    assert killer(workspace, path) == "done"
+    assert killer(workspace, path).startswith("done")
     assert_whole(workspace, expected)
 
 
@@ -159,7 +147,7 @@ def test_a_full_disk_is_said_and_does_no_damage(tmp_path, killer, whole, limit):
     assert "writing failed" in told.stderr
     assert "what was imported before is intact" in told.stderr
     assert len(told.stderr.splitlines()) == 1
-    assert killer(workspace, path) == "done"
+    assert killer(workspace, path).startswith("done")
     assert read(workspace).equals(expected)
 
 
