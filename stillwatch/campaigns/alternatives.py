@@ -36,6 +36,8 @@ class Facts:
         Distinct payment tokens, and how many members have one.
     exempt
         Members with an exemption, and its reasons.
+    described
+        Members of whom the table of accounts says anything.
     """
 
     members: int
@@ -48,6 +50,7 @@ class Facts:
     registered_days: float | None
     exempt: int
     exempt_reasons: tuple[str, ...]
+    described: int
 
 
 def read_facts(accounts: Accounts, members: NDArray[np.int64]) -> Facts:
@@ -70,6 +73,7 @@ def read_facts(accounts: Accounts, members: NDArray[np.int64]) -> Facts:
         registered_days=days,
         exempt=len(reasons),
         exempt_reasons=tuple(sorted(set(reasons))),
+        described=int(accounts.described[at].sum()),
     )
 
 
@@ -105,6 +109,9 @@ def _one_company(facts: Facts) -> Excluded:
     what, largest = max(shares.items(), key=lambda item: item[1])
     if largest >= ONE_COMPANY:
         return Excluded(name, False, f"{largest:.0%} of the accounts share one {what}")
+    if largest < FEW and set(shares) == {"client prefix"}:
+        # People of one company who work from home look just like this.
+        return Excluded(name, None, "addresses differ, but nobody's organisation or payment is known")
     if largest < FEW:
         return Excluded(
             name,
@@ -155,4 +162,7 @@ def _authorised(facts: Facts) -> Excluded:
     if facts.exempt:
         reasons = "; ".join(facts.exempt_reasons)
         return Excluded(name, False, f"{facts.exempt} of {facts.members} accounts are exempt: {reasons}")
+    if facts.described < facts.members:
+        unknown = facts.members - facts.described
+        return Excluded(name, None, f"no exemption known, but {unknown} accounts are not described anywhere")
     return Excluded(name, True, "no account of the group is exempt")

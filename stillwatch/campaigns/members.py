@@ -27,6 +27,8 @@ class Accounts:
         Shape (accounts,). Account ids and their exchanges.
     first, last
         Shape (accounts,). Microseconds of the first and last exchange.
+    described
+        Shape (accounts,), bool. Whether the table of accounts has a row for it.
     created
         Shape (accounts,). Day of registration with its fraction; NaN: not known.
     organization, payment_token, client_prefix
@@ -41,6 +43,7 @@ class Accounts:
     total: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    described: NDArray[np.bool_]
     created: NDArray[np.float64]
     organization: NDArray[np.int64]
     payment_token: NDArray[np.int64]
@@ -54,7 +57,7 @@ def read_accounts(engine: Engine) -> Accounts:
     rows = engine.read(
         """
 select p.account_id as account, p.exchanges as total, p.first_time as first, p.last_time as last,
-       a.created_at * 1e0 / 86400e6 as created, o.organization_id as organization,
+       a.account_id is not null as described, a.created_at * 1e0 / 86400e6 as created, o.organization_id as organization,
        v.payment_token as payment_token, v.client_prefix as client_prefix,
        case when a.exemption is not null then coalesce(a.exemption_reason, a.exemption) end as exemption
 from population as p
@@ -66,6 +69,7 @@ order by p.account_id"""
     uses = engine.read("select account_id, family, uses, first_time, last_time from material_uses")
     return Accounts(
         **{c: rows[c].to_numpy().astype(np.int64) for c in ("account", "total", "first", "last")},
+        described=rows["described"].to_numpy(zero_copy_only=False).astype(bool),
         created=rows["created"].to_numpy(zero_copy_only=False).astype(float),
         **{c: codes(rows[c]) for c in ("organization", "payment_token", "client_prefix")},
         exemption=rows["exemption"],

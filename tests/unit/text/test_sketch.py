@@ -36,7 +36,7 @@ raw = st.one_of(
     st.binary(max_size=60),
     st.lists(st.binary(max_size=5) | texts.map(str.encode)).map(b"".join),
 )
-relaxed = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 def rows_of(made) -> list[dict]:
