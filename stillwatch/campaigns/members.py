@@ -57,7 +57,8 @@ def read_accounts(engine: Engine) -> Accounts:
     rows = engine.read(
         """
 select p.account_id as account, p.exchanges as total, p.first_time as first, p.last_time as last,
-       a.account_id is not null as described, a.created_at * 1e0 / 86400e6 as created, o.organization_id as organization,
+       a.account_id is not null as described, a.created_at * 1e0 / 86400e6 as created,
+       o.organization_id as organization,
        v.payment_token as payment_token, v.client_prefix as client_prefix,
        case when a.exemption is not null then coalesce(a.exemption_reason, a.exemption) end as exemption
 from population as p
