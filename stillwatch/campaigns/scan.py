@@ -124,7 +124,7 @@ def scan(
         tell("counting accounts")
         engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
-        proposal = _propose(engine, population, seed=seed, tell=tell)
+        proposal = propose(engine, population, seed=seed, tell=tell)
         tell(f"testing {len(proposal.groups)} groups")
         signals = plugins.find("campaigns.signals")
         scores = [
@@ -167,7 +167,7 @@ def _behaviour() -> list[Step]:
     return [s for signal in (even_rates, day_rhythm, harvesting_shape) for s in signal.steps()]
 
 
-def _propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Proposal:
+def propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Proposal:
     for signal in (registration, account_class, shared_infrastructure):
         engine.run(signal.steps())
     tell("reading shared text")
