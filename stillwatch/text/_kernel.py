@@ -357,14 +357,23 @@ def _finish(h, s0, s1, s2):
 def _hash(grams, s, value):
     """Hash of every 32 bytes from those of the 8-byte grams in it, as int64; returns how many.
 
-    A polynomial of degree 3 in the secret odd base s[3] over letters of 8 bytes, then the finaliser.
+    A polynomial of degree 3 in the secret odd base s[0] over letters of 8 bytes that are keyed hashes themselves,
+    then a finaliser with the secret odd factor s[1].
     """
-    m, s0, s1, s2, base = len(grams) - 24, s[0], s[1], s[2], s[3]
+    m, base, factor = len(grams) - 24, s[0], s[1]
     square = base * base
     cube = square * base
+    one, two, three, four, out = (
+        grams[:m],
+        grams[8 : 8 + m],
+        grams[16 : 16 + m],
+        grams[24 : 24 + m],
+        value[:m],
+    )
     for i in range(m):
-        h = grams[i] * cube + grams[i + 8] * square + grams[i + 16] * base + grams[i + 24]
-        value[i] = np.int64(_finish(h, s0, s1, s2))
+        h = one[i] * cube + two[i] * square + three[i] * base + four[i]
+        h = (h ^ h >> U(32)) * factor
+        out[i] = np.int64(h ^ h >> U(29))
     return m
 
 
@@ -376,49 +385,67 @@ def _winnow(value, m, kept, place):
         if value[p] <= least:
             least, where = value[p], p
     kept[0], place[0] = least, where
-    for p in range(32, m):
-        v = value[p]
-        if v <= least:
-            least, where = v, p
-        elif where + 32 <= p:
-            least = v
-            for q in range(p - 31, p):  # no branch in here: it would be guessed wrong again and again
-                least = min(least, value[q])
-            where = p
+    p = 32
+    while p < m:
+        stop = min(where + 32, m)
+        while p < stop and value[p] > least:
+            p += 1
+        if p < stop:
+            least, where = value[p], p
+        elif (
+            p < m
+        ):  # the least one fell out of the window: look through it, four at a time and without a branch
+            t = value[p - 31 : p + 1]
+            a, b, c, d = t[0], t[1], t[2], t[3]
+            for q in range(4, 32, 4):
+                a, b, c, d = min(a, t[q]), min(b, t[q + 1]), min(c, t[q + 2]), min(d, t[q + 3])
+            least, where = min(min(a, b), min(c, d)), p
             while value[where] != least:
                 where -= 1
-        else:
-            continue
         if least != kept[n - 1]:
             kept[n], place[n] = least, where
             n += 1
+        p += 1
     return n
 
 
 @_jit
+def _note(state, first, width, said, heard):
+    """Add the phrases that end in this state, if any."""
+    if state >= U(first):
+        for k in range(len(heard)):
+            heard[k] |= said[(np.int64(state) - first) // width, k]
+
+
+@_jit
 def _hear(text, trans, classes, first, width, reach, said, heard):
-    """Run the automaton over both halves at once, the first `reach` bytes longer: two waits for memory overlap."""
-    n, half, limit = len(text), len(text) >> 1, U(first)
-    a = b = U(0)
-    for i in range(half):
+    """Run the automaton over the text, four quarters at once so that their waits for memory overlap.
+
+    All but the last run on for `reach` bytes, the longest phrase, into the next quarter.
+    """
+    n, limit = len(text), U(first)
+    quarter = n >> 2 if n >= 4 * reach else 0
+    a = b = c = d = U(0)
+    text1, text2, text3 = text[quarter:], text[2 * quarter :], text[3 * quarter :]
+    for i in range(quarter):
         a = U(trans[a + U(classes[text[i]])])
-        b = U(trans[b + U(classes[text[half + i]])])
-        if (a >= limit) | (b >= limit):
-            for k in range(len(heard)):
-                if a >= limit:
-                    heard[k] |= said[(np.int64(a) - first) // width, k]
-                if b >= limit:
-                    heard[k] |= said[(np.int64(b) - first) // width, k]
-    for i in range(half, min(half + reach, n)):
+        b = U(trans[b + U(classes[text1[i]])])
+        c = U(trans[c + U(classes[text2[i]])])
+        d = U(trans[d + U(classes[text3[i]])])
+        if max(max(a, b), max(c, d)) >= limit:
+            for state in (a, b, c, d):
+                _note(state, first, width, said, heard)
+    for i in range(quarter, quarter + reach if quarter > 0 else 0):
         a = U(trans[a + U(classes[text[i]])])
-        if a >= limit:
-            for k in range(len(heard)):
-                heard[k] |= said[(np.int64(a) - first) // width, k]
-    if n & 1:
-        b = U(trans[b + U(classes[text[n - 1]])])
-        if b >= limit:
-            for k in range(len(heard)):
-                heard[k] |= said[(np.int64(b) - first) // width, k]
+        b = U(trans[b + U(classes[text1[i]])])
+        c = U(trans[c + U(classes[text2[i]])])
+        if max(max(a, b), c) >= limit:
+            for state in (a, b, c):
+                _note(state, first, width, said, heard)
+    for i in range(quarter, len(text3)):  # the last quarter's odd bytes, or all of a short text
+        d = U(trans[d + U(classes[text3[i]])])
+        if d >= limit:
+            _note(d, first, width, said, heard)
 
 
 @_jit

@@ -17,7 +17,7 @@ LABEL = b"stillwatch text sketch 1\0"
 
 @dataclass(frozen=True)
 class Secrets:
-    """uint64 throughout: shingle (4: finaliser and base), gram (3), dense (3), sip (8: four keys of two words)."""
+    """uint64 throughout: shingle (2: base and finaliser), gram (3), dense (3), sip (8: four keys of two words)."""
 
     shingle: np.ndarray
     gram: np.ndarray
@@ -39,6 +39,6 @@ def secrets(key: bytes) -> Secrets:
         raise InputError(
             f"a sketch key has {KEY_BYTES} bytes, found {got}; draw one with secrets.token_bytes(32)"
         )
-    words = np.frombuffer(shake_256(LABEL + key).digest(8 * 18), "<u8").astype(np.uint64)
-    words[[1, 2, 3, 5, 6, 8, 9]] |= np.uint64(1)
-    return Secrets(*(np.ascontiguousarray(part) for part in np.split(words, [4, 7, 10])))
+    words = np.frombuffer(shake_256(LABEL + key).digest(8 * 16), "<u8").astype(np.uint64)
+    words[[0, 1, 3, 4, 6, 7]] |= np.uint64(1)
+    return Secrets(*(np.ascontiguousarray(part) for part in np.split(words, [2, 5, 8])))

@@ -48,18 +48,12 @@ def signed(x: int) -> int:
 
 class Secrets:
     def __init__(self, key: bytes) -> None:
-        raw = shake_256(b"stillwatch text sketch 1\0" + key).digest(8 * 18)
+        raw = shake_256(b"stillwatch text sketch 1\0" + key).digest(8 * 16)
         words = [int.from_bytes(raw[i : i + 8], "little") for i in range(0, len(raw), 8)]
-        self.shingle = (words[0], words[1] | 1, words[2] | 1)
-        self.base = words[3] | 1
-        self.gram = (words[4], words[5] | 1, words[6] | 1)
-        self.dense = (words[7], words[8] | 1, words[9] | 1)
-        self.sip = [
-            (words[10], words[11]),
-            (words[12], words[13]),
-            (words[14], words[15]),
-            (words[16], words[17]),
-        ]
+        self.base, self.factor = words[0] | 1, words[1] | 1
+        self.gram = (words[2], words[3] | 1, words[4] | 1)
+        self.dense = (words[5], words[6] | 1, words[7] | 1)
+        self.sip = [(words[i], words[i + 1]) for i in range(8, 16, 2)]
 
 
 @lru_cache(maxsize=4)
@@ -117,7 +111,8 @@ def shingles(text: bytes, s: Secrets) -> list[tuple[int, int]]:
         h = 0
         for i in range(0, 32, 8):
             h = (h * s.base + finish(int.from_bytes(part[i : i + 8], "little"), s.gram)) & MASK
-        return signed(finish(h, s.shingle))
+        h = ((h ^ h >> 32) * s.factor) & MASK
+        return signed(h ^ h >> 29)
 
     if not text:
         return []
