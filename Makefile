@@ -35,7 +35,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP) ## a composed log with one campaign and its innocent twin: scanned, explained, reported
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(SW) lab build hydra --honest-accounts 600 --days 7 --seed 1 --out $(DEMO)/log
+	env -u STILLWATCH_DATA $(SW) lab build hydra --honest-accounts 600 --days 7 --seed 1 --out $(DEMO)/log
 	$(SW) logs import $(DEMO)/log/log-*.jsonl.gz --accounts $(DEMO)/log/accounts.csv --actions $(DEMO)/log/actions.csv --workspace $(DEMO)/workspace
 	$(SW) campaigns scan --workspace $(DEMO)/workspace
 	@first=$$($(SW) campaigns list --workspace $(DEMO)/workspace --json | $(PY) -c 'import json, sys; \
