@@ -2,7 +2,7 @@
 globals as constants in its cache. All in one file: the cache looks at the date of the caller's file only.
 
 The cache lies beside this file, else in the user's cache directory. Where neither can be written the loops are
-compiled anew in every process (some seconds) and everything else stays the same.
+compiled anew in every process (ten seconds and more) and everything else stays the same.
 """
 
 from __future__ import annotations
@@ -165,13 +165,16 @@ def _fold_utf8(data, fold, digits, out):
     n, j, last = 0, 0, SPACE
     while j < len(data):
         if data[j] < 0x80:
-            c, length = fold[data[j]], 1
-        else:
-            c, length = _decode(data, j, len(data))
-            if c < BELOW:
-                c = fold[c]
-            elif (0xA620 <= c < 0xABFA or 0x104A0 <= c < 0x1E960) and _inside(c, digits):
-                c = np.int32(DIGIT)
+            c = fold[data[j]]
+            out[n] = c
+            n += not ((c == last) & ((c == SPACE) | (c == DIGIT)))
+            j, last = j + 1, c
+            continue
+        c, length = _decode(data, j, len(data))
+        if c < BELOW:
+            c = fold[c]
+        elif (0xA620 <= c < 0xABFA or 0x104A0 <= c < 0x1E960) and _inside(c, digits):
+            c = np.int32(DIGIT)
         j += length
         if not (c == last and (c in (SPACE, DIGIT))):
             n = _encode(c, out, n)
@@ -511,8 +514,16 @@ def _select(value, place, n, most, ends):
     """Of n distinct values keep the first and last `ends` and the smallest of the rest, `most` in all, in order."""
     if n <= most:
         return n
-    middle = np.sort(value[ends : n - ends])
-    line, m = middle[most - 2 * ends - 1], ends
+    # the (most - 2 ends)th smallest of the middle, by halving the range of int64: np.sort costs seconds to compile
+    low, line, m = np.int64(-(2**63)), np.int64(2**63 - 1), ends
+    while low < line:
+        half, fewer = (low & line) + ((low ^ line) >> 1), 0
+        for v in value[ends : n - ends]:
+            fewer += v <= half
+        if fewer >= most - 2 * ends:
+            line = half
+        else:
+            low = half + 1
     for i in range(ends, n):
         if i >= n - ends or value[i] <= line:
             value[m], place[m] = value[i], place[i]
@@ -562,7 +573,8 @@ def sketch_rows(
         prompt_digest[i] = np.int64(siphash(text[after:], sip[2], sip[3]))
         template_digest[i] = np.int64(siphash(template[:t], sip[4], sip[5]))
         if len(keep):
-            keep[at : at + n] = text
+            for k in range(n):
+                keep[at + k] = text[k]
             at += n
             keep_end[i] = at
         found = grams[: _grams(text, g, grams)]
@@ -592,8 +604,8 @@ def sketch_rows(
                 size *= 2
             table, owner = np.empty(size, np.int64), np.full(size, -1, np.int64)
         m = _select(kept, place, _distinct(kept, place, m, table, owner, i), most, ends)
-        shingles[used : used + m] = kept[:m]
-        places[used : used + m] = place[:m]
+        for k in range(m):
+            shingles[used + k], places[used + k] = kept[k], place[k]
         count[i] = m
         used += m
     return len(start), used

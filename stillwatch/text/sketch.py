@@ -148,7 +148,8 @@ def sketch(
     if len(rules.valid) != n:
         raise SchemaError("system", f"{n} rows, as many as prompt", str(len(rules.valid)), "sketch")
     ends = np.cumsum(user.lengths + rules.lengths)
-    blocks, first = [], 0
+    blocks: list[tuple[pa.RecordBatch, pa.Array | None, pa.Array | None]] = []
+    first = 0
     while first < n or not blocks:  # no rows make one empty block, so that the columns have their types
         done = ends[first - 1] if first else 0
         last = min(n, max(first + 1, int(np.searchsorted(ends, done + BLOCK, side="right"))))
