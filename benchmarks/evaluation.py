@@ -1,8 +1,9 @@
 """Recall and false alarms on composed logs, and the size of every test on accounts of honest ones.
 
-    python benchmarks/evaluation.py campaign  --seeds 101 102 103 104 105   # recall, honest accounts flagged
-    python benchmarks/evaluation.py honest    --seeds 201 ... --scenario honest lookalikes
-    python benchmarks/evaluation.py size      --seeds 201 202 --groups 2000  # random groups: the null holds by design
+    python benchmarks/evaluation.py                                   # one small log, a minute
+    python benchmarks/evaluation.py campaign --honest-accounts 20000 --days 14 --seeds 101 102 103 104 105
+    python benchmarks/evaluation.py honest   --honest-accounts 5000 --days 14 --seeds 201 202 203 204 205
+    python benchmarks/evaluation.py size     --honest-accounts 5000 --days 14 --seeds 301 302 --groups 1000
 
 Each log is built, imported and scanned as a user would; only `lab.score` reads the truth. With STILLWATCH_DATA the
 arrivals and prompts are real, else generated. Rows are printed as they are finished, as a Markdown table.
@@ -16,6 +17,7 @@ import os
 import shutil
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["campaign", "honest", "size"])
-    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("what", choices=["campaign", "honest", "size"], nargs="?", default="campaign")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[7])
     parser.add_argument("--scenario", nargs="+", default=None)
-    parser.add_argument("--honest-accounts", type=int, default=20_000)
-    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--honest-accounts", type=int, default=2_000)
+    parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--sharing", type=float, default=1.0)
     parser.add_argument("--groups", type=int, default=1000)
     arguments = parser.parse_args()
@@ -64,7 +66,7 @@ def detections(arguments: argparse.Namespace, data: str | None) -> None:
     totals = []
     for scenario in scenarios:
         for seed in arguments.seeds:
-            with tempfile.TemporaryDirectory(dir=".") as folder:
+            with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
                 totals.append(_one(scenario, seed, arguments, data, Path(folder)))
     honest = sum(t.honest_flagged.count for t in totals), sum(t.honest_flagged.of for t in totals)
     wrong = sum(t.honest_flagged.count > 0 for t in totals), len(totals)
@@ -97,13 +99,19 @@ def _one(
     planted = result.campaigns_found.of
     least = [f.log_evalue for f in found.findings if f.log_evalue is not None and f.decision != "supported"]
     over = ", ".join(str(sum(e >= np.log(x) for e in least)) for x in (20, 100, 1000))
-    print(
-        f"| {scenario} | {seed} | {built.n_exchanges:,} | {found.proposed:,} | {result.campaigns_found.count} of {planted} "
-        f"| {result.recall.count} of {result.recall.of} | {result.honest_flagged.count} of {result.honest_flagged.of:,} "
-        f"| {result.honest_groups_flagged.count} of {result.honest_groups_flagged.of:,} | {over} of {len(least):,} "
-        f"| {', '.join(f'{b - a:.0f}' for a, b in zip(times, times[1:], strict=False))} |",
-        flush=True,
-    )
+    cells = [
+        scenario,
+        seed,
+        f"{built.n_exchanges:,}",
+        f"{found.proposed:,}",
+        f"{result.campaigns_found.count} of {planted}",
+        f"{result.recall.count} of {result.recall.of}",
+        f"{result.honest_flagged.count} of {result.honest_flagged.of:,}",
+        f"{result.honest_groups_flagged.count} of {result.honest_groups_flagged.of:,}",
+        f"{over} of {len(least):,}",
+        ", ".join(f"{b - a:.0f}" for a, b in pairwise(times)),
+    ]
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     shutil.rmtree(workspace)
     return result
 
@@ -129,7 +137,7 @@ def sizes(arguments: argparse.Namespace, data: str | None) -> None:
     signals = plugins.find("campaigns.signals")
     hits: dict[tuple[str, float], np.ndarray] = {}
     for seed in arguments.seeds:
-        with tempfile.TemporaryDirectory(dir=".") as folder:
+        with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
             log, workspace = Path(folder) / "log", Path(folder) / "workspace"
             lab.build(
                 "honest", log, seed=seed, honest_accounts=arguments.honest_accounts, days=arguments.days,
@@ -181,6 +189,13 @@ def _count(hits: dict[tuple[str, float], np.ndarray], key: tuple[str, float], lo
 def _interval(k: int, n: int) -> str:
     low, high = clopper_pearson(k, n, 0.95)
     return f"{k} of {n} [{low:.2%}, {high:.2%}]"
+
+
+def _scratch() -> Path:
+    """Composed logs are large: they lie in build/, on the disk and outside of git, and are removed."""
+    folder = Path("build")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 if __name__ == "__main__":

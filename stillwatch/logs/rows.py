@@ -25,8 +25,7 @@ YEAR_1990, YEAR_2100 = 631_152_000_000_000, 4_102_444_800_000_000
 LONGEST_NAME = 4096
 """Bytes; a longer account is taken for an error."""
 
-_FALSE_NUMBERS = 1 << 53  # counts above this are no counts
-_BATCH = 4096
+_BATCH_BYTES = 1 << 20
 
 MACROS = r"""
 -- /24 of an IPv4 address, /48 of an IPv6 address, as text; null for what is neither. Takes the first of a
@@ -269,8 +268,10 @@ class Converter:
 
 
 def _batched(table: pa.Table) -> pa.Table:
-    # The engine hands one Arrow batch to one thread: small batches keep every thread busy.
-    return pa.Table.from_batches(table.to_batches(max_chunksize=_BATCH), table.schema)
+    # The engine works on one Arrow batch at a time in each thread, and its many JSON expressions each hold a parsed
+    # copy of it: batches of about _BATCH_BYTES keep that to some tens of MB however long the lines are.
+    rows = max(1, min(2048, _BATCH_BYTES * table.num_rows // max(table.nbytes, 1)))
+    return pa.Table.from_batches(table.to_batches(max_chunksize=rows), table.schema)
 
 
 def _empty() -> pa.Table:

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from stillwatch.errors import FormatError
 from stillwatch.logs.sources import BLOCK_BYTES, Source
 
+_DAMAGE = (pa.ArrowException, OSError, ValueError)
+"""What Arrow raises on damaged files; a name in the footer that is not UTF-8 is a plain UnicodeDecodeError."""
+
 
 @dataclass(slots=True)
 class TableBlock:
@@ -93,13 +96,18 @@ def parquet_blocks(source: Source, used: list[int], block_bytes: int = BLOCK_BYT
     assert source.path is not None
     try:
         file = pq.ParquetFile(source.path)
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"not readable as Parquet ({_first_line(error)})", source.name) from error
-    with file:
         names = file.schema_arrow.names
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        declared = sum(group.num_rows for group in groups)
+        total = sum(group.total_byte_size for group in groups)
+    except _DAMAGE as error:
+        raise FormatError(f"not readable as Parquet ({_first_line(error)})", source.name) from error
+    if declared != file.metadata.num_rows or min((group.num_rows for group in groups), default=0) < 0:
+        found = f"{file.metadata.num_rows} rows, in its parts {declared}"
+        raise FormatError(f"not readable as Parquet (its footer says {found})", source.name)
+    with file:
         if len(set(names)) != len(names):
             raise FormatError("two columns have one name", source.name)
-        total = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         every = max(total // max(file.metadata.num_rows, 1), 1)
         size = int(np.clip(block_bytes // every, 64, 65_536))
         number, next_row = 0, 1
@@ -113,7 +121,7 @@ def parquet_blocks(source: Source, used: list[int], block_bytes: int = BLOCK_BYT
                 next_row += batch.num_rows
                 number += 1
                 used[0] = source.size * (next_row - 1) // max(file.metadata.num_rows, 1)
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             # What is missing is known exactly here: the footer gives the number of rows.
             lost = range(next_row, file.metadata.num_rows + 1)
             reason = f"the Parquet file is damaged here ({_first_line(error)})"

@@ -289,7 +289,7 @@ def slots(text, special, out):
     Each kind of quotation that found no end is not looked for again, so the time is linear.
     """
     n, j, size = 0, 0, len(text)
-    closed = np.ones(7, np.bool_)
+    endless = 0  # a bit for each kind of quotation that has no end behind here
     while j < size:
         b, stop = text[j], -1
         if not special[b]:
@@ -302,35 +302,35 @@ def slots(text, special, out):
                 stop + 1 < size and text[stop + 1] == DIGIT and (44 <= text[stop] <= 47 or text[stop] == 58)
             ):
                 stop += 2
-        elif b == 34 and closed[0]:  # "..."
+        elif b == 34 and not endless & 1:  # "..."
             stop = _after(text, j + 1, 34, 0, 0)
-            closed[0] = stop > 0
-        elif b == 39 and closed[1]:  # '...', but not the apostrophe
+            endless |= 1 * (stop < 0)
+        elif b == 39 and not endless & 2:  # '...', but not the apostrophe
             if (j == 0 or not _is_word(text[j - 1])) and j + 1 < size and text[j + 1] != SPACE:
                 k = j + 2
                 while k < size and not (text[k] == 39 and (k + 1 == size or not _is_word(text[k + 1]))):
                     k += 1
                 stop = k + 1 if k < size else -1
-                closed[1] = stop > 0
+                endless |= 2 * (stop < 0)
         elif b == 96:
             k = _run(text, j)
-            kind = 2 if k - j >= 3 else 3
-            if closed[kind]:
+            kind = 4 if k - j >= 3 else 8
+            if not endless & kind:
                 stop = _after_ticks(text, k, k - j >= 3)
-                closed[kind] = stop > 0
+                endless |= kind * (stop < 0)
             if stop < 0:  # the whole run at once, or the time would be quadratic
                 out[n : n + k - j] = b
                 n, j = n + k - j, k
                 continue
-        elif b == 0xE2 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x9C and closed[4]:
+        elif b == 0xE2 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x9C and not endless & 16:
             stop = _after(text, j + 3, 0xE2, 0x80, 0x9D)  # U+201C ... U+201D
-            closed[4] = stop > 0
-        elif b == 0xC2 and j + 1 < size and text[j + 1] == 0xAB and closed[5]:
+            endless |= 16 * (stop < 0)
+        elif b == 0xC2 and j + 1 < size and text[j + 1] == 0xAB and not endless & 32:
             stop = _after(text, j + 2, 0xC2, 0xBB, 0)  # U+00AB ... U+00BB
-            closed[5] = stop > 0
-        elif b == 0xE3 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x8C and closed[6]:
+            endless |= 32 * (stop < 0)
+        elif b == 0xE3 and j + 2 < size and text[j + 1] == 0x80 and text[j + 2] == 0x8C and not endless & 64:
             stop = _after(text, j + 3, 0xE3, 0x80, 0x8D)  # U+300C ... U+300D
-            closed[6] = stop > 0
+            endless |= 64 * (stop < 0)
         elif b in (58, 119):
             k = _link(text, j)
             if k >= 0:

@@ -27,8 +27,8 @@ from stillwatch.errors import StillwatchError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.logs import ingest
 from stillwatch.logs.rows import Converter
-from stillwatch.logs.sources import line_blocks
-from stillwatch.logs.tables import csv_blocks
+from stillwatch.logs.sources import expand, line_blocks
+from stillwatch.logs.tables import csv_blocks, parquet_blocks
 
 START = 1_793_491_200
 READERS = plugins.find("logs.readers")
@@ -363,3 +363,23 @@ def test_damaged_parquet(data):
             assert str(path) in str(refused)
         else:
             assert done.rows == done.added + done.duplicates + done.quarantined
+
+
+def test_a_changed_byte_anywhere_in_a_parquet_file(tmp_path):
+    # Random damage found a footer whose column name was not UTF-8; every byte is quick enough to try.
+    path = tmp_path / "log.parquet"
+    pq.write_table(
+        pa.table({"time": [START, START + 1], "account": ["a", "b"], "prompt": ["x" * 50, "y"]}), path
+    )
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(4, len(whole) - 4):
+        for flip in (0x01, 0x80):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            try:
+                for block in parquet_blocks(expand([path])[0], [0]):
+                    assert block.rows.num_rows + len(block.broken) <= 2
+            except StillwatchError as error:
+                refused += 1
+                assert str(path) in str(error)
+    assert refused > len(whole) / 2

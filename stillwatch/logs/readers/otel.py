@@ -130,21 +130,23 @@ _NOT_A_CALL = "'execute_tool', 'create_agent', 'invoke_agent', 'invoke_workflow'
 SQL = f"""
 with documents as (
     select source_line, line, json_transform(line, {_json.shape(_DOCUMENT)}) as d from lines
-), resources as (
-    select source_line, unnest(d.resourceSpans) as r from documents
-), scopes as (
-    select source_line, r.resource.attributes as resource,
-        unnest(list_concat(r.scopeSpans, r.instrumentationLibrarySpans)) as scope from resources
+), listing as (
+    select source_line, case
+        when d.resourceSpans is not null then flatten(list_transform(d.resourceSpans, lambda r:
+            flatten(list_transform(list_concat(r.scopeSpans, r.instrumentationLibrarySpans), lambda o:
+                list_transform(o.spans, lambda x: {{'resource': r.resource.attributes, 'span': x}})))))
+        when d.attributes is not null then [{{'resource': d.resource.attributes, 'span': line::json}}] end as found
+    from documents
 ), spans as (
-    select source_line, resource, unnest(scope.spans) as span from scopes
-    union all
-    select source_line, d.resource.attributes, line::json from documents
-    where d.resourceSpans is null and d.attributes is not null
+    -- a document without spans still is a row, of nothing
+    select source_line, coalesce(len(found), 0) = 0 as nothing,
+        unnest(case when len(found) > 0 then found else [{{'resource': null::json, 'span': null::json}}] end) as one
+    from listing
 ), fields as (
-    select source_line, span, json_transform(span, {_json.shape(_SPAN)}) as f,
-        otel_lists(resource) as res from spans
+    select source_line, nothing, one.span as span, json_transform(one.span, {_json.shape(_SPAN)}) as f,
+        otel_lists(one.resource) as res from spans
 ), listed as (
-    select source_line, span, f, res, otel_lists(f.attributes) as s, otel_events(f.events) as events from fields
+    select *, otel_lists(f.attributes) as s, otel_events(f.events) as events from fields
 ), heard as (
     select *, otel_event(events, 'gen_ai.client.inference.operation.details') as details,
         otel_event(events, 'gen_ai.content.prompt') as asked,
@@ -222,15 +224,13 @@ select
     (ended - started) / 1e3 as latency_ms,
     null::varchar[] as marks,
     source_line,
-    case when s.keys is null
+    case when nothing then 'no spans'
+         when s.keys is null
               or len(list_filter(s.keys, lambda k: starts_with(k, 'gen_ai.') or starts_with(k, 'llm.'))) = 0
               then 'a span without gen_ai attributes'
          when operation_name in ({_NOT_A_CALL}) then 'a span that is no call of a model (' || operation_name || ')'
          end as problem
 from spoken
-union all by name
-select source_line, 'no spans' as problem from documents
-where source_line not in (select source_line from spans)
 """
 
 
