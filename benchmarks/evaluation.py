@@ -160,9 +160,10 @@ def _random_groups(
     with Engine() as engine:
         engine.parquet("exchanges", place.parts(), schema.EXCHANGES)
         engine.parquet("accounts", [place.accounts], schema.ACCOUNTS)
+        engine.parquet("actions", [], schema.ACTIONS)
         engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
-        proposal = propose(engine, population, seed=seed, tell=lambda stage: None)
+        proposal = propose(engine, signals, population, seed=seed)
     for i in range(groups):
         proposer = ("shared_prompt", "shared_infrastructure")[i % 2]
         pool = proposal.pools[proposer]

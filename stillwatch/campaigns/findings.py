@@ -17,6 +17,7 @@ from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import Score
+from stillwatch.campaigns.timing import Timings
 from stillwatch.engine.duckdb import Engine
 from stillwatch.records import Finding
 
@@ -48,6 +49,7 @@ class Proposal:
     materials: Materials
     pools: dict[str, Pool]
     shapes: dict[str, pa.Table]
+    timings: Timings
 
 
 def report_groups(

@@ -82,13 +82,13 @@ def groups_of_materials(materials: Materials, *, population: int, seed: int) -> 
     return groups
 
 
-def groups_of_values(links: pa.Table, *, seed: int) -> list[Group]:
+def groups_of_values(links: pa.Table, *, proposer: str, seed: int) -> list[Group]:
     """Communities of accounts that share rare values, over edges weighted by rarity.
 
     Parameters
     ----------
     links
-        ``infrastructure_links``: account_id, kind, value, degree.
+        account_id, kind, value, degree: what the proposing signal's step `LINKS` made.
     """
     accounts, code = np.unique(links["account_id"].to_numpy(), return_inverse=True)
     if len(accounts) == 0:
@@ -110,7 +110,7 @@ def groups_of_values(links: pa.Table, *, seed: int) -> list[Group]:
     row, column, strength = np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
     label = _leiden(np.r_[row, column], np.r_[column, row], np.r_[strength, strength], len(accounts), seed)
     large = np.flatnonzero(np.bincount(label) >= LEAST_ACCOUNTS)
-    return [Group("shared_infrastructure", accounts[label == community]) for community in large]
+    return [Group(proposer, accounts[label == community]) for community in large]
 
 
 def _leiden(

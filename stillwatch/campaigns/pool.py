@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.materials import Materials
-from stillwatch.campaigns.signals import account_class, shared_infrastructure
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.duckdb import Engine
 
 OUTSIDERS = 3
@@ -95,11 +97,13 @@ def _widened(strata: NDArray[np.int64], members: int) -> NDArray[np.int64]:
         strata[code == at] = level[at - 1] if at else level[1]
 
 
-def read_pool(engine: Engine, materials: Materials | None) -> Pool:
+def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Materials | None) -> Pool:
     """The pool of one proposer from the tables that the signals' steps made.
 
     Parameters
     ----------
+    signals
+        Every signal by name; what each takes is read as its `VALUES` declares.
     materials
         For groups of materials: accounts that repeat shared text, each in the scope of each of its materials.
         None: every account, over all its exchanges.
@@ -116,18 +120,11 @@ def read_pool(engine: Engine, materials: Materials | None) -> Pool:
     else:
         account, scope, uses = materials.account, materials.material, materials.uses
     where = np.searchsorted(ids, account)
-    values: dict[str, NDArray] = {
-        "shared_infrastructure": _codes(engine, "main_values", shared_infrastructure.KINDS, account),
-        "account_class": _codes(engine, "account_class", account_class.KINDS, account),
-        "registration": _floats(engine, "registration", account, None),
-        "even_rates": _floats(engine, "even_rates", account, scope),
-        "day_rhythm": _floats(engine, "day_rhythm", account, scope),
-        "harvesting_shape": np.nan_to_num(_floats(engine, "harvesting_shape", account, scope), nan=-1).astype(
-            np.int8
-        ),
+    values = {
+        name: _read_values(engine, name, signal.VALUES, account, scope)
+        for name, signal in signals.items()
+        if signal.VALUES.kind != "times" and (materials is None or name != "shared_prompt")
     }
-    if materials is None:
-        values["shared_prompt"] = _main_material(engine, account)
     return Pool(account, scope, uses.astype(np.int64), model[where], values)
 
 
@@ -140,33 +137,23 @@ def codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return rank[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
 
 
-def _codes(
-    engine: Engine, table: str, kinds: tuple[str, ...], account: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    rows = engine.read(f"select account_id, {', '.join(kinds)} from {table}")
-    columns = np.stack([codes(rows[kind]) for kind in kinds], axis=1)
-    return _aligned(rows["account_id"].to_numpy(), columns, account, -1)
-
-
-def _floats(
-    engine: Engine, table: str, account: NDArray[np.int64], scope: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    if scope is None:
-        rows = engine.read(f"select account_id, value from {table}")
-        return _aligned(
-            rows["account_id"].to_numpy(), rows["value"].to_numpy().astype(float), account, np.nan
-        )
-    rows = engine.read(f"select account_id, family, value from {table}")
-    given = _pairs(rows["account_id"].to_numpy(), rows["family"].to_numpy())
-    return _aligned(given, rows["value"].to_numpy().astype(float), _pairs(account, scope), np.nan)
-
-
-def _main_material(engine: Engine, account: NDArray[np.int64]) -> NDArray[np.int64]:
-    rows = engine.read(
-        "select account_id, family from material_uses "
-        "qualify row_number() over (partition by account_id order by uses desc, family) = 1"
-    )
-    return _aligned(rows["account_id"].to_numpy(), rows["family"].to_numpy().astype(np.int64), account, -1)
+def _read_values(
+    engine: Engine, name: str, how: Values, account: NDArray[np.int64], scope: NDArray[np.int64]
+) -> NDArray:
+    """What a signal's steps made, in the order of the pool, as its `VALUES` declares it."""
+    keys = "account_id, family" if how.scoped else "account_id"
+    rows = engine.read(f"select {keys}, {', '.join(how.columns)} from {how.table or name}", name)
+    given = rows["account_id"].to_numpy()
+    wanted: NDArray = account
+    if how.scoped:
+        given, wanted = _pairs(given, rows["family"].to_numpy()), _pairs(account, scope)
+    if how.kind == "codes":
+        columns = np.stack([codes(rows[column]) for column in how.columns], axis=1)
+        found = _aligned(given, columns, wanted, -1)
+        return found[:, 0] if len(how.columns) == 1 else found
+    numbers = rows[how.columns[0]].to_numpy().astype(float)
+    found = _aligned(given, numbers, wanted, np.nan)
+    return np.nan_to_num(found, nan=-1).astype(np.int8) if how.kind == "event" else found
 
 
 def _pairs(account: NDArray[np.int64], scope: NDArray[np.int64]) -> NDArray:

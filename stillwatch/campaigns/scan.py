@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -19,15 +20,8 @@ from stillwatch.campaigns.groups import LEAST_ACCOUNTS, groups_of_materials, gro
 from stillwatch.campaigns.materials import find_materials
 from stillwatch.campaigns.pool import read_pool
 from stillwatch.campaigns.scoring import score
-from stillwatch.campaigns.signals import (
-    account_class,
-    day_rhythm,
-    even_rates,
-    harvesting_shape,
-    registration,
-    shared_infrastructure,
-    shared_prompt,
-)
+from stillwatch.campaigns.signals import shared_prompt
+from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.steps import Step, printable
@@ -38,6 +32,19 @@ from stillwatch.stats.multiplicity import e_benjamini_hochberg, log_evalue_neede
 
 OnStage = Callable[[str], None]
 SHINGLES_A_PASS = 40_000_000
+STOPPING = (
+    "suspend",
+    "suspended",
+    "ban",
+    "banned",
+    "block",
+    "blocked",
+    "terminate",
+    "terminated",
+    "close",
+    "closed",
+)
+"""Rungs that stop an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +128,22 @@ def scan(
         parts = place.parts()
         engine.parquet("exchanges", parts, schema.EXCHANGES)
         engine.parquet("accounts", [place.accounts] if place.accounts.exists() else [], schema.ACCOUNTS)
+        engine.parquet("actions", [place.actions] if place.actions.exists() else [], schema.ACTIONS)
         tell("counting accounts")
         engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
-        proposal = propose(engine, population, seed=seed, tell=tell)
-        tell(f"testing {len(proposal.groups)} groups")
         signals = plugins.find("campaigns.signals")
+        proposal = propose(engine, signals, population, seed=seed, tell=tell)
+        tell(f"testing {len(proposal.groups)} groups")
         scores = [
-            score(g, proposal.pools[g.proposer], signals, gamma=gamma, seed=seed + int(name_of(g)[2:], 16))
+            score(
+                g,
+                proposal.pools[g.proposer],
+                signals,
+                gamma=gamma,
+                seed=seed + int(name_of(g)[2:], 16),
+                timings=proposal.timings,
+            )
             for g in proposal.groups
         ]
         logs = [-np.inf if s.log_evalue is None else s.log_evalue for s in scores]
@@ -157,19 +172,46 @@ def scan(
 
 def planned_sql() -> str:
     """Every step of a scan as text, in order, with one pass each."""
-    static = [s for signal in (registration, account_class, shared_infrastructure) for s in signal.steps()]
-    first = [steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS, *static, *shared_prompt.steps(1)]
-    by_text = [steps.MATERIAL_EXCHANGES, steps.MATERIAL_USES, steps.MATERIAL_SCOPE, *_behaviour()]
-    return printable([*first, *by_text, steps.ACCOUNT_SCOPE, *_behaviour()])
+    signals = plugins.find("campaigns.signals")
+    first = [*_BASE, *_once(signals), *shared_prompt.steps(1)]
+    by_text = [*_BY_TEXT, *_scoped(signals)]
+    return printable([*first, *by_text, *_BY_ACCOUNT, *_scoped(signals)])
 
 
-def _behaviour() -> list[Step]:
-    return [s for signal in (even_rates, day_rhythm, harvesting_shape) for s in signal.steps()]
+_BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS)
+_BY_TEXT = (
+    steps.MATERIAL_EXCHANGES,
+    steps.MATERIAL_USES,
+    steps.MAIN_MATERIAL,
+    steps.MATERIAL_FIRST,
+    steps.MATERIAL_SCOPE,
+)
+_BY_ACCOUNT = (steps.ACCOUNT_FIRST, steps.ACCOUNT_SCOPE)
 
 
-def propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Proposal:
-    for signal in (registration, account_class, shared_infrastructure):
-        engine.run(signal.steps())
+def _once(signals: Mapping[str, ModuleType]) -> list[Step]:
+    """Steps of signals that hold for an account, whatever the scope; shared text goes its own way."""
+    return [s for signal in signals.values() if not _is_scoped(signal) for s in signal.steps()]
+
+
+def _scoped(signals: Mapping[str, ModuleType]) -> list[Step]:
+    return [s for signal in signals.values() if signal.VALUES.scoped for s in signal.steps()]
+
+
+def _is_scoped(signal: ModuleType) -> bool:
+    return signal.VALUES.scoped or signal is shared_prompt
+
+
+def propose(
+    engine: Engine,
+    signals: Mapping[str, ModuleType],
+    population: int,
+    *,
+    seed: int,
+    tell: OnStage = lambda stage: None,
+) -> Proposal:
+    """Every group that a signal proposes, and what each will be held against; the log's tables are in the engine."""
+    engine.run(_once(signals))
     tell("reading shared text")
     total = engine.read("select sum(len(shingles)) as n from exchanges")["n"][0].as_py() or 0
     engine.run(shared_prompt.steps(max(1, -(-int(total) // SHINGLES_A_PASS))))
@@ -187,19 +229,24 @@ def propose(engine: Engine, population: int, *, seed: int, tell: OnStage) -> Pro
         ),
     )
     tell("following shared text")
-    engine.run([steps.MATERIAL_EXCHANGES, steps.MATERIAL_USES, steps.MATERIAL_SCOPE, *_behaviour()])
-    pools = {"shared_prompt": read_pool(engine, materials)}
-    shapes = {"shared_prompt": engine.read("select * from harvesting_shape")}
+    engine.run([*_BY_TEXT, *_scoped(signals)])
+    text_pool = read_pool(engine, signals, materials)
+    text_shape = engine.read("select * from harvesting_shape")
     tell("following accounts")
-    engine.run([steps.ACCOUNT_SCOPE, *_behaviour()])
-    pools["shared_infrastructure"] = read_pool(engine, None)
-    shapes["shared_infrastructure"] = engine.read("select * from harvesting_shape")
+    engine.run([*_BY_ACCOUNT, *_scoped(signals)])
+    account_pool = read_pool(engine, signals, None)
+    account_shape = engine.read("select * from harvesting_shape")
     engine.drop("scope")
-    links = engine.read("select account_id, kind, value, degree from infrastructure_links")
-    groups = groups_of_materials(materials, population=population, seed=seed) + groups_of_values(
-        links, seed=seed
-    )
-    return Proposal(groups, materials, pools, shapes)
+    groups = groups_of_materials(materials, population=population, seed=seed)
+    pools, shapes = {"shared_prompt": text_pool}, {"shared_prompt": text_shape}
+    for name, signal in signals.items():
+        if hasattr(signal, "LINKS"):
+            links = engine.read(f"select account_id, kind, value, degree from {signal.LINKS}")
+            groups += groups_of_values(links, proposer=name, seed=seed)
+            pools[name], shapes[name] = account_pool, account_shape
+    linked = [g.accounts for g in groups if not g.materials]
+    timings = read_timings(engine, np.unique(np.concatenate([*linked, np.empty(0, np.int64)])), STOPPING)
+    return Proposal(groups, materials, pools, shapes, timings)
 
 
 def _digests(parts: Sequence[Path], accounts: Path) -> dict[str, str]:

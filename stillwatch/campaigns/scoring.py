@@ -10,6 +10,7 @@ import numpy as np
 
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.pool import Pool
+from stillwatch.campaigns.timing import Timings
 from stillwatch.errors import InsufficientData
 from stillwatch.records import TestResult
 from stillwatch.stats.combine import average_evalues
@@ -46,31 +47,59 @@ class Score:
         return min(self.acts_ceiling, self.harvesting_ceiling)
 
 
-def score(group: Group, pool: Pool, signals: Mapping[str, ModuleType], *, gamma: float, seed: int) -> Score:
+def score(
+    group: Group,
+    pool: Pool,
+    signals: Mapping[str, ModuleType],
+    *,
+    gamma: float,
+    seed: int,
+    timings: Timings | None = None,
+) -> Score:
     """Test a group with every signal but the one that proposed it.
 
     "Acts as one" is the partial conjunction "at least two kinds of evidence" (Benjamini & Heller 2008; for e-values
     Vovk & Wang 2021): the largest e-value is left out and the others are averaged, which is an e-value whenever at
     most one kind departs from its null. One kind alone (users of a framework registered after its release) is
-    therefore never enough.
+    therefore never enough. "Shape of harvesting" is the average of its kinds, an e-value against "none departs".
+
+    Parameters
+    ----------
+    timings
+        None: signals that read times of exchanges, or what was done to accounts, are left out.
     """
     rows, members, strata = pool.for_group(group)
     results: list[TestResult] = []
     missing: list[str] = []
     logs: dict[str, list[tuple[float, float]]] = {ACTS_AS_ONE: [], HARVESTING: []}
     for name, signal in signals.items():
-        if name == group.proposer or name not in pool.values:
+        kind = signal.VALUES.kind
+        if name == group.proposer or (name not in pool.values and kind != "times"):
+            continue
+        if kind in ("times", "starts") and timings is None:
             continue
         try:
-            result = signal.test(pool.values[name][rows], members, strata, seed=seed, gamma=gamma)
+            if kind == "times":
+                result = signal.test(*timings.of(group), seed=seed, gamma=gamma)
+            else:
+                given = {"interventions": timings.interventions(group)} if kind == "starts" else {}
+                values = pool.values[name][rows]
+                result = signal.test(values, members, strata, **given, seed=seed, gamma=gamma)
         except InsufficientData as why:
             missing.append(f"{signal.CARD.title}: {why}")
             continue
         results.append(result)
         logs[signal.CARD.question].append((result.log_evalue, result.log_evalue_ceiling))
     acts, acts_top = _at_least_two(logs[ACTS_AS_ONE])
-    harvest, harvest_top = logs[HARVESTING][0] if logs[HARVESTING] else (None, None)
+    harvest, harvest_top = _any(logs[HARVESTING])
     return Score(acts, harvest, acts_top, harvest_top, tuple(results), tuple(missing))
+
+
+def _any(logs: list[tuple[float, float]]) -> tuple[float | None, float | None]:
+    if not logs:
+        return None, None
+    values, tops = (np.array(column) for column in zip(*logs, strict=True))
+    return float(average_evalues(values)), float(average_evalues(tops))
 
 
 def _at_least_two(logs: list[tuple[float, float]]) -> tuple[float | None, float | None]:

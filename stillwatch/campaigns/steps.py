@@ -75,6 +75,33 @@ having max(k.place) >= {LEAST_USES}""",
     "how often an account used a material, and the day on which that made it a member",
 )
 
+MAIN_MATERIAL = Step(
+    "main_material",
+    """
+select t.account_id as account_id, t.family as family
+from (
+    select u.account_id as account_id, u.family as family,
+           row_number() over (partition by u.account_id order by u.uses desc, u.family) as place
+    from material_uses as u
+) as t
+where t.place = 1""",
+    "the material that each account uses most",
+)
+
+MATERIAL_FIRST = Step(
+    "first_seen",
+    """
+select u.account_id as account_id, u.family as family, u.first_time as first_time from material_uses as u""",
+    "when an account first used a material",
+)
+
+ACCOUNT_FIRST = Step(
+    "first_seen",
+    """
+select p.account_id as account_id, -1 as family, p.first_time as first_time from population as p""",
+    "when an account was first seen",
+)
+
 MATERIAL_SCOPE = Step(
     "scope",
     f"""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import average_result, planted_pool
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.steps import Step
 from stillwatch.records import Card, TestResult
 
@@ -30,7 +31,8 @@ CARD = Card(
     looks_same=("a country where one kind of card is usual", "customers of one corporate plan"),
 )
 PROPOSES = False
-KINDS = ("email_class", "card_type")
+VALUES = Values("codes", ("email_class", "card_type"))
+KINDS = VALUES.columns
 
 
 def steps() -> list[Step]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import member_result, planted_pool
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.steps import Step
 from stillwatch.records import Card, TestResult
 from stillwatch.stats.sequential import predict_members
@@ -36,6 +37,7 @@ CARD = Card(
     ),
 )
 PROPOSES = False
+VALUES = Values("number", scoped=True)
 
 
 def steps() -> list[Step]:

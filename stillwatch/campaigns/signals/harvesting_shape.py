@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import member_result, planted_pool
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.steps import Step
 from stillwatch.records import Card, TestResult
 from stillwatch.stats.sequential import predict_events
@@ -37,6 +38,7 @@ CARD = Card(
     ),
 )
 PROPOSES = False
+VALUES = Values("event", scoped=True)
 LEAST_EXCHANGES = 12
 FOLLOW_UPS = 0.25
 """At most this share of the requests continue a conversation."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import average_result, planted_pool
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.steps import Step, most_frequent
 from stillwatch.records import Card, TestResult
 
@@ -40,6 +41,8 @@ CARD = Card(
 )
 PROPOSES = True
 KINDS = ("payment_token", "device_token", "signup_prefix", "client_prefix", "tls_fingerprint")
+VALUES = Values("codes", KINDS, table="main_values")
+LINKS = "infrastructure_links"
 LEAST_ACCOUNTS = 2
 MOST_SHARE = 0.05
 """A value held by more than this share of all accounts (and by more than `MOST_FLOOR`) weighs nothing."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.evidence import member_result, planted_pool
+from stillwatch.campaigns.reading import Values
 from stillwatch.engine.steps import Step
 from stillwatch.records import Card, TestResult
 from stillwatch.stats.sequential import predict_members
@@ -42,6 +43,7 @@ CARD = Card(
     ),
 )
 PROPOSES = True
+VALUES = Values("codes", ("family",), table="main_material")
 LEAST_USES = 3
 """Exchanges of one account that must hold a shingle before it counts as that account's material."""
 LEAST_ACCOUNTS = 5
