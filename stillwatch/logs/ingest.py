@@ -27,6 +27,7 @@ from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.logs import parts as parquet
 from stillwatch.logs import texts
 from stillwatch.logs.ledger import BlockKey, Counts, Ledger, only_one
+from stillwatch.logs.readers._names import as_lines, header, parquet_sample
 from stillwatch.logs.reference import read_reference
 from stillwatch.logs.rows import NOTHING, Converted, Converter
 from stillwatch.logs.sources import (
@@ -39,7 +40,7 @@ from stillwatch.logs.sources import (
     line_blocks,
     peek,
 )
-from stillwatch.logs.tables import TableBlock, csv_blocks, parquet_blocks
+from stillwatch.logs.tables import TableBlock, csv_blocks, parquet_blocks, parquet_names
 
 _MERGE_EARLY = 16  # parts of a day at which they are merged while the import still runs
 
@@ -253,8 +254,9 @@ class _Import:
         self, source: Source, readers: dict[str, ModuleType], format: str, used: list[int]
     ) -> Iterator[None]:
         chunks: Iterator[bytes] = iter(())
-        if source.is_parquet():
-            head = b"PAR1"
+        packed = source.is_parquet()
+        if packed:
+            head = parquet_sample(parquet_names(source))
         else:
             head, chunks = peek(source.text(used))
             if not head.strip():
@@ -276,13 +278,16 @@ class _Import:
         reader = readers[name]
         self._converter.prepare(reader)
         blocks: Iterator[Block] | Iterator[TableBlock]
-        if reader.INPUT == "lines":
-            if head == b"PAR1":
-                raise FormatError(f"is Parquet, and the reader {name!r} reads lines", source.name)
+        if reader.INPUT == "lines" and packed:
+            raise FormatError(f"is Parquet, and the reader {name!r} reads lines", source.name)
+        # A reader of either kind takes a text file for CSV only if its first line names the columns it needs.
+        if reader.INPUT == "lines" or (
+            reader.INPUT == "either" and not packed and (not header(head) or reader.missing(header(head)))
+        ):
             if is_document(head):
                 chunks = document_chunks(chunks, source.name)
             blocks = line_blocks(chunks, source.name, self._block_bytes)
-        elif head == b"PAR1":
+        elif packed:
             blocks = parquet_blocks(source, used, self._block_bytes)
         else:
             blocks = csv_blocks(chunks, source.name, self._block_bytes)
@@ -304,7 +309,8 @@ class _Import:
         absent = reader.missing(columns) if block.rows.num_rows else []
         if absent:
             raise SchemaError(absent[0], "a column of that name", ", ".join(columns[:12]), name)
-        return self._converter.table(reader.select(columns), block.rows, name)
+        select = as_lines(reader.SQL, columns) if reader.INPUT == "either" else reader.select(columns)
+        return self._converter.table(select, block.rows, name)
 
     def _again(self, counts: Counts) -> None:
         self.tally.add(Counts(0, counts.added + counts.duplicates, counts.quarantined))

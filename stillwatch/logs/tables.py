@@ -129,6 +129,15 @@ def parquet_blocks(source: Source, used: list[int], block_bytes: int = BLOCK_BYT
             yield TableBlock(number, empty, [(row, reason) for row in lost])
 
 
+def parquet_names(source: Source) -> list[str]:
+    """The columns of a Parquet file; none where it is damaged, which `parquet_blocks` says."""
+    assert source.path is not None
+    try:
+        return pq.read_schema(source.path).names
+    except _DAMAGE:
+        return []
+
+
 class _Stream:
     """Chunks of text as a file that Arrow can read; a break in them ends the file and is kept in `broken`."""
 

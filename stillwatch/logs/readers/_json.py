@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
+
+from stillwatch.engine.schema import RAW
+
 MESSAGE: dict[str, Any] = {"role": "VARCHAR", "content": "JSON", "parts": "JSON"}
 """One message of a request; its text is under `content` (OpenAI, Anthropic) or `parts` (Gemini, OpenTelemetry)."""
 
@@ -109,6 +113,22 @@ create or replace temp macro sw_object(j) as
          when json_type(j) = 'VARCHAR' and json_valid(j ->> '$') and json_type(j ->> '$') = 'OBJECT'
              then (j ->> '$')::json end;
 create or replace temp macro sw_string(j) as case when json_type(j) = 'VARCHAR' then j ->> '$' end;
+-- A user's id; null for what applications write when there is no user, so that nobody's calls are not one account.
+create or replace temp macro sw_user(t) as
+    case when lower(trim(t)) not in ('', '-', 'anon', 'anonymous', 'default', 'default_user', 'default_user_id', 'guest',
+                                     'n/a', 'nan', 'nil', 'none', 'null', 'undefined', 'unknown') then trim(t) end;
+-- Anthropic's metadata.user_id as Claude Code fills it holds the session too: user_<device>_account_<id>_session_<id>,
+-- and since 2.1.78 {"device_id", "account_uuid", "session_id"} as text. The user is the account, else the device.
+create or replace temp macro sw_composite(t) as
+    case when starts_with(t, '{') and json_valid(t) and json_type(t) = 'OBJECT'
+         then [json_extract_string(t, '$.account_uuid'), json_extract_string(t, '$.device_id'),
+               json_extract_string(t, '$.session_id')]
+         when regexp_full_match(t, 'user_.+_account_.*_session_.+')
+         then [regexp_extract(t, '_account_(.*)_session_', 1), regexp_extract(t, '^user_(.+)_account_', 1),
+               regexp_extract(t, '_session_(.+)$', 1)] end;
+create or replace temp macro sw_person(t) as sw_user(case when sw_composite(t) is null then t
+    else coalesce(nullif(sw_composite(t)[1], ''), nullif(sw_composite(t)[2], ''), t) end);
+create or replace temp macro sw_session(t) as nullif(sw_composite(t)[3], '');
 """
 
 
@@ -120,6 +140,21 @@ def macros() -> str:
 def shape(fields: dict[str, Any]) -> str:
     """A `json_transform` structure as an SQL string literal."""
     return "'" + json.dumps(fields).replace("'", "''") + "'"
+
+
+def columns(given: dict[str, str]) -> str:
+    """The list of a SELECT: every column of RAW in order, null where `given` has no expression; and the problem."""
+    unknown = set(given) - {*RAW.names, "problem"}
+    assert not unknown, unknown
+    made = [f"{given.get(f.name, f'null::{sql_type(f.type)}')} as {f.name}" for f in RAW]
+    return ",\n    ".join([*made, f"{given.get('problem', 'null::varchar')} as problem"])
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """A column type of RAW as DuckDB calls it."""
+    if pa.types.is_list(kind):
+        return "varchar[]"
+    return {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}[kind]
 
 
 def prompt(messages: str) -> str:

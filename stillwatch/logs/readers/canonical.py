@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from stillwatch.engine.schema import RAW
+from stillwatch.logs.readers import _json, _names
 
 NAME = "canonical"
 TITLE = "Parquet or CSV with the columns of stillwatch.engine.schema"
@@ -42,7 +43,7 @@ def select(columns: Sequence[str]) -> str:
             others = ", ".join(_text(c) for c in sorted(there - {"source_line"}))
             made.append(f"coalesce({given}, sw_line(concat_ws(chr(31), {others}))) as record_id")
         elif name not in there:
-            made.append(f"null::{_sql_type(field.type)} as {field.name}")
+            made.append(f"null::{_json.sql_type(field.type)} as {field.name}")
         else:
             made.append(f"{_value(field, name)} as {field.name}")
     problem = "null::varchar as problem"
@@ -56,13 +57,11 @@ def missing(columns: Sequence[str]) -> list[str]:
 
 def sniff(sample: bytes, name: str) -> float:
     """How surely this is such a table: 0 to 1."""
-    if sample.startswith(b"PAR1"):
+    columns = [column.lower() for column in _names.header(sample)]
+    if not missing(columns):
         return 0.9
-    header = sample.split(b"\n", 1)[0].decode("utf-8", "replace").lower()
-    if header.lstrip().startswith(("{", "[")):
-        return 0.0
-    columns = [c.strip().strip('"') for c in header.split(",")]
-    return 0.0 if missing(columns) else 0.9
+    # Parquet that nobody else knows is read here, where it is said which column is missing.
+    return 0.1 if sample.startswith(b"PAR1") else 0.0
 
 
 def _value(field: pa.Field, name: str) -> str:
@@ -85,8 +84,3 @@ def _text(name: str) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
     return f"sw_cell({quoted})"
 
-
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return "varchar[]"
-    return {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}[kind]
