@@ -21,6 +21,8 @@ SAME_ACCOUNTS = 0.3
 POPULAR = 0.25
 """Material used by more than this share of all accounts (and by more than POPULAR_FLOOR) weighs nothing."""
 POPULAR_FLOOR = 200
+REPEATED = 0.6
+"""A group of re-wordings with this Jaccard index to a group of one shared text is that group."""
 NEIGHBOURS = 10
 """Steps 1, 2, 4 ... 2^9: a value of many accounts links each to this many others instead of to all."""
 
@@ -52,11 +54,18 @@ def weight(degree: NDArray[np.int64]) -> NDArray[np.float64]:
     return 1.0 / np.log(degree + 5.0)
 
 
-def groups_of_materials(materials: Materials, *, population: int, seed: int) -> list[Group]:
+def groups_of_materials(
+    materials: Materials, *, proposer: str, population: int, seed: int, first: int = 0
+) -> list[Group]:
     """One group for each set of materials that have nearly the same accounts.
 
     Materials, and not accounts, are the nodes: a resold customer's framework prompt then cannot pull a campaign's
     accounts into the crowd that uses the framework.
+
+    Parameters
+    ----------
+    first
+        Code under which the first material stands in the scan's tables.
     """
     count = len(materials)
     degree = np.bincount(materials.material, minlength=count)
@@ -78,8 +87,27 @@ def groups_of_materials(materials: Materials, *, population: int, seed: int) -> 
         of_inside = np.isin(materials.material, inside)
         members = np.unique(materials.account[of_inside])
         if len(members) >= LEAST_ACCOUNTS:
-            groups.append(Group("shared_prompt", members, tuple(int(m) for m in inside)))
+            groups.append(Group(proposer, members, tuple(int(m) + first for m in inside)))
     return groups
+
+
+def without_repeats(groups: list[Group], known: list[Group]) -> list[Group]:
+    """Those of `groups` whose accounts are not nearly those of a known group: the same hypothesis once is enough."""
+    ids, column = np.unique(
+        np.concatenate([g.accounts for g in [*known, *groups]] or [np.empty(0, np.int64)]),
+        return_inverse=True,
+    )
+    size = np.array([len(g.accounts) for g in [*known, *groups]])
+    row = np.repeat(np.arange(len(size)), size)
+    holds = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(size), len(ids)))
+    shared = (
+        (holds[len(known) :] @ holds[: len(known)].T).toarray()
+        if known and groups
+        else np.zeros((len(groups), 1))
+    )
+    sizes = size[: len(known)] if known else np.ones(1)
+    jaccard = shared / np.maximum(sizes[None, :] + size[len(known) :, None] - shared, 1)
+    return [g for g, best in zip(groups, jaccard.max(axis=1, initial=0.0), strict=True) if best < REPEATED]
 
 
 def groups_of_values(links: pa.Table, *, proposer: str, seed: int) -> list[Group]:

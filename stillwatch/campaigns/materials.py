@@ -49,15 +49,29 @@ class Materials:
         return self.account[self.material == material]
 
 
-def find_materials(links: pa.Table, *, least_accounts: int) -> Materials:
+def joined(first: Materials, second: Materials) -> Materials:
+    """Both, the codes of the second counted on from those of the first."""
+    shift = len(first)
+    pairs = ((first, 0), (second, shift))
+    return Materials(
+        account=np.concatenate([m.account for m, _ in pairs]),
+        material=np.concatenate([m.material + by for m, by in pairs]),
+        uses=np.concatenate([m.uses for m, _ in pairs]),
+        shingle=np.concatenate([m.shingle for m, _ in pairs]),
+        shingle_material=np.concatenate([m.shingle_material + by for m, by in pairs]),
+        stands=np.concatenate([m.stands for m, _ in pairs]),
+    )
+
+
+def find_materials(links: pa.Table, *, least_accounts: int, least_shingles: int = 1) -> Materials:
     """Join shingles whose account sets are alike (MinHash over accounts, Broder 1997; bands as LSH, then verified).
 
     Parameters
     ----------
     links
         ``material_links``: account_id, shingle, uses.
-    least_accounts
-        A material of fewer accounts is dropped.
+    least_accounts, least_shingles
+        A material of fewer accounts or fewer shingles is dropped.
 
     Returns
     -------
@@ -71,7 +85,7 @@ def find_materials(links: pa.Table, *, least_accounts: int) -> Materials:
         return Materials(none, none, none, none, none, none.astype(bool))
     uses = links["uses"].to_numpy()
     label = _components(_account_hashes(account, which, len(shingles)))
-    return _assemble(account, which, uses, shingles, label, least_accounts)
+    return _assemble(account, which, uses, shingles, label, least_accounts, least_shingles)
 
 
 def _account_hashes(account: NDArray[np.int64], which: NDArray[np.int64], count: int) -> NDArray[np.uint64]:
@@ -109,6 +123,7 @@ def _assemble(
     shingles: NDArray[np.int64],
     label: NDArray[np.int64],
     least_accounts: int,
+    least_shingles: int,
 ) -> Materials:
     size = np.bincount(label)
     accounts, code = np.unique(account, return_inverse=True)
@@ -120,7 +135,8 @@ def _assemble(
     enough = repeated >= np.maximum(1, USERS * size[material])
     material, user, most = material[enough], accounts[pairs[enough] % len(accounts)], most[enough]
 
-    kept = np.flatnonzero(np.bincount(material, minlength=len(size)) >= least_accounts)
+    users = np.bincount(material, minlength=len(size))
+    kept = np.flatnonzero((users >= least_accounts) & (size >= least_shingles))
     recode = np.full(len(size), -1)
     recode[kept] = np.arange(len(kept))
     link = recode[material] >= 0

@@ -123,7 +123,7 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
     values = {
         name: _read_values(engine, name, signal.VALUES, account, scope)
         for name, signal in signals.items()
-        if signal.VALUES.kind != "times" and (materials is None or name != "shared_prompt")
+        if signal.VALUES.kind != "times" and (materials is None or getattr(signal, "KIND", "") != "text")
     }
     return Pool(account, scope, uses.astype(np.int64), model[where], values)
 

@@ -16,11 +16,11 @@ from stillwatch import __version__, plugins
 from stillwatch.campaigns import steps
 from stillwatch.campaigns.explain import name_of
 from stillwatch.campaigns.findings import Proposal, ReadTexts, report_groups
-from stillwatch.campaigns.groups import LEAST_ACCOUNTS, groups_of_materials, groups_of_values
-from stillwatch.campaigns.materials import find_materials
+from stillwatch.campaigns.groups import LEAST_ACCOUNTS, groups_of_materials, groups_of_values, without_repeats
+from stillwatch.campaigns.materials import Materials, find_materials, joined
 from stillwatch.campaigns.pool import read_pool
 from stillwatch.campaigns.scoring import score
-from stillwatch.campaigns.signals import shared_prompt
+from stillwatch.campaigns.signals import paraphrased_prompt, shared_prompt
 from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
@@ -173,16 +173,20 @@ def scan(
 def planned_sql() -> str:
     """Every step of a scan as text, in order, with one pass each."""
     signals = plugins.find("campaigns.signals")
-    first = [*_BASE, *_once(signals), *shared_prompt.steps(1)]
+    first = [*_BASE, *_once(signals), *shared_prompt.steps(1), *paraphrased_prompt.steps(1)]
     by_text = [*_BY_TEXT, *_scoped(signals)]
     return printable([*first, *by_text, *_BY_ACCOUNT, *_scoped(signals)])
 
 
+_TEXT = (shared_prompt, paraphrased_prompt)
 _BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS)
 _BY_TEXT = (
+    steps.TEXT_CARRIERS,
+    steps.WORD_CARRIERS,
     steps.MATERIAL_EXCHANGES,
     steps.MATERIAL_USES,
-    steps.MAIN_MATERIAL,
+    steps.MAIN_TEXT,
+    steps.MAIN_WORDS,
     steps.MATERIAL_FIRST,
     steps.MATERIAL_SCOPE,
 )
@@ -191,15 +195,12 @@ _BY_ACCOUNT = (steps.ACCOUNT_FIRST, steps.ACCOUNT_SCOPE)
 
 def _once(signals: Mapping[str, ModuleType]) -> list[Step]:
     """Steps of signals that hold for an account, whatever the scope; shared text goes its own way."""
-    return [s for signal in signals.values() if not _is_scoped(signal) for s in signal.steps()]
+    plain = (s for s in signals.values() if not s.VALUES.scoped and s not in _TEXT)
+    return [step for signal in plain for step in signal.steps()]
 
 
 def _scoped(signals: Mapping[str, ModuleType]) -> list[Step]:
     return [s for signal in signals.values() if signal.VALUES.scoped for s in signal.steps()]
-
-
-def _is_scoped(signal: ModuleType) -> bool:
-    return signal.VALUES.scoped or signal is shared_prompt
 
 
 def propose(
@@ -213,23 +214,11 @@ def propose(
     """Every group that a signal proposes, and what each will be held against; the log's tables are in the engine."""
     engine.run(_once(signals))
     tell("reading shared text")
-    total = engine.read("select sum(len(shingles)) as n from exchanges")["n"][0].as_py() or 0
-    engine.run(shared_prompt.steps(max(1, -(-int(total) // SHINGLES_A_PASS))))
-    materials = find_materials(
-        engine.read("select account_id, shingle, uses from material_links"), least_accounts=LEAST_ACCOUNTS
-    )
-    engine.drop("repeated", "material_links")
-    engine.table(
-        "family_shingles",
-        pa.table(
-            {
-                "shingle": materials.shingle[materials.stands],
-                "family": materials.shingle_material[materials.stands],
-            }
-        ),
-    )
+    texts, words = _materials(engine)
+    materials = joined(texts, words)
     tell("following shared text")
     engine.run([*_BY_TEXT, *_scoped(signals)])
+    engine.drop("text_carriers", "word_carriers")
     text_pool = read_pool(engine, signals, materials)
     text_shape = engine.read("select * from harvesting_shape")
     tell("following accounts")
@@ -237,8 +226,13 @@ def propose(
     account_pool = read_pool(engine, signals, None)
     account_shape = engine.read("select * from harvesting_shape")
     engine.drop("scope")
-    groups = groups_of_materials(materials, population=population, seed=seed)
-    pools, shapes = {"shared_prompt": text_pool}, {"shared_prompt": text_shape}
+    groups = groups_of_materials(texts, proposer="shared_prompt", population=population, seed=seed)
+    reworded = groups_of_materials(
+        words, proposer="paraphrased_prompt", population=population, seed=seed, first=len(texts)
+    )
+    groups += without_repeats(reworded, groups)
+    pools = dict.fromkeys(("shared_prompt", "paraphrased_prompt"), text_pool)
+    shapes = dict.fromkeys(pools, text_shape)
     for name, signal in signals.items():
         if hasattr(signal, "LINKS"):
             links = engine.read(f"select account_id, kind, value, degree from {signal.LINKS}")
@@ -247,6 +241,26 @@ def propose(
     linked = [g.accounts for g in groups if not g.materials]
     timings = read_timings(engine, np.unique(np.concatenate([*linked, np.empty(0, np.int64)])), STOPPING)
     return Proposal(groups, materials, pools, shapes, timings)
+
+
+def _materials(engine: Engine) -> tuple[Materials, Materials]:
+    """Shared texts and re-worded ones, with the tables by which exchanges are looked up."""
+    size = engine.read("select sum(len(shingles)) as s, sum(len(minhash)) as m from exchanges").to_pylist()[0]
+    found = []
+    for signal, total, links, table, least in (
+        (shared_prompt, size["s"], "material_links", "family_shingles", 1),
+        (paraphrased_prompt, size["m"], "word_links", "family_tokens", paraphrased_prompt.LEAST_TOKENS),
+    ):
+        engine.run(signal.steps(max(1, -(-int(total or 0) // SHINGLES_A_PASS))))
+        rows = engine.read(f"select account_id, shingle, uses from {links}")
+        materials = find_materials(rows, least_accounts=LEAST_ACCOUNTS, least_shingles=least)
+        engine.drop("repeated", links)
+        stands = materials.stands if signal is shared_prompt else np.ones(len(materials.shingle), bool)
+        first = len(found[0]) if found else 0
+        keys = {"shingle": materials.shingle[stands], "family": materials.shingle_material[stands] + first}
+        engine.table(table, pa.table(keys))
+        found.append(materials)
+    return found[0], found[1]
 
 
 def _digests(parts: Sequence[Path], accounts: Path) -> dict[str, str]:

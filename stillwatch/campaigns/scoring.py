@@ -47,6 +47,11 @@ class Score:
         return min(self.acts_ceiling, self.harvesting_ceiling)
 
 
+def kind_of(signal: ModuleType) -> str:
+    """What a signal is evidence of. Signals of one kind (two ways to see shared text) count as one."""
+    return getattr(signal, "KIND", signal.CARD.name)
+
+
 def score(
     group: Group,
     pool: Pool,
@@ -61,7 +66,8 @@ def score(
     "Acts as one" is the partial conjunction "at least two kinds of evidence" (Benjamini & Heller 2008; for e-values
     Vovk & Wang 2021): the largest e-value is left out and the others are averaged, which is an e-value whenever at
     most one kind departs from its null. One kind alone (users of a framework registered after its release) is
-    therefore never enough. "Shape of harvesting" is the average of its kinds, an e-value against "none departs".
+    therefore never enough, and signals of one kind are averaged first. What is of the proposer's kind is left out.
+    "Shape of harvesting" is the average of its kinds, an e-value against "none departs".
 
     Parameters
     ----------
@@ -71,10 +77,12 @@ def score(
     rows, members, strata = pool.for_group(group)
     results: list[TestResult] = []
     missing: list[str] = []
-    logs: dict[str, list[tuple[float, float]]] = {ACTS_AS_ONE: [], HARVESTING: []}
+    logs: dict[str, dict[str, list[tuple[float, float]]]] = {ACTS_AS_ONE: {}, HARVESTING: {}}
     for name, signal in signals.items():
         kind = signal.VALUES.kind
-        if name == group.proposer or (name not in pool.values and kind != "times"):
+        if kind_of(signals[name]) == kind_of(signals[group.proposer]) or (
+            name not in pool.values and kind != "times"
+        ):
             continue
         if kind in ("times", "starts") and timings is None:
             continue
@@ -89,9 +97,10 @@ def score(
             missing.append(f"{signal.CARD.title}: {why}")
             continue
         results.append(result)
-        logs[signal.CARD.question].append((result.log_evalue, result.log_evalue_ceiling))
-    acts, acts_top = _at_least_two(logs[ACTS_AS_ONE])
-    harvest, harvest_top = _any(logs[HARVESTING])
+        pair = (result.log_evalue, result.log_evalue_ceiling)
+        logs[signal.CARD.question].setdefault(kind_of(signal), []).append(pair)
+    acts, acts_top = _at_least_two([_any(pairs) for pairs in logs[ACTS_AS_ONE].values()])
+    harvest, harvest_top = _any([_any(pairs) for pairs in logs[HARVESTING].values()])
     return Score(acts, harvest, acts_top, harvest_top, tuple(results), tuple(missing))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stillwatch.campaigns.signals.paraphrased_prompt import CARRIES, minhash_tokens
 from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
 from stillwatch.engine.steps import Step, most_frequent
 
@@ -46,8 +47,8 @@ left join ({most_frequent("exchanges", "account_id", "e.organization_id")}
     "the declared organisation of each account",
 )
 
-MATERIAL_EXCHANGES = Step(
-    "material_exchanges",
+TEXT_CARRIERS = Step(
+    "text_carriers",
     """
 select r.exchange_id as exchange_id, r.account_id as account_id, m.family as family, min(r.time) as time
 from (
@@ -56,7 +57,30 @@ from (
 ) as r
 join family_shingles as m on m.shingle = r.shingle
 group by r.exchange_id, r.account_id, m.family""",
-    "the exchanges that carry a shared material",
+    "the exchanges that carry a shared text",
+)
+
+WORD_CARRIERS = Step(
+    "word_carriers",
+    f"""
+select r.exchange_id as exchange_id, r.account_id as account_id, m.family as family, min(r.time) as time
+from ({minhash_tokens("x.exchange_id as exchange_id, x.account_id as account_id, x.time as time")}
+) as r
+join family_tokens as m on m.shingle = r.shingle
+group by r.exchange_id, r.account_id, m.family
+having count(*) >= {CARRIES}""",
+    "the exchanges that carry a re-wording of a shared text: one token in common is chance, several are not",
+)
+
+MATERIAL_EXCHANGES = Step(
+    "material_exchanges",
+    """
+select t.exchange_id as exchange_id, t.account_id as account_id, t.family as family, t.time as time
+from text_carriers as t
+union all
+select w.exchange_id as exchange_id, w.account_id as account_id, w.family as family, w.time as time
+from word_carriers as w""",
+    "the exchanges that carry a shared material of either kind",
 )
 
 MATERIAL_USES = Step(
@@ -75,18 +99,25 @@ having max(k.place) >= {LEAST_USES}""",
     "how often an account used a material, and the day on which that made it a member",
 )
 
-MAIN_MATERIAL = Step(
-    "main_material",
-    """
+
+def _main(name: str, families: str, why: str) -> Step:
+    return Step(
+        name,
+        f"""
 select t.account_id as account_id, t.family as family
 from (
     select u.account_id as account_id, u.family as family,
            row_number() over (partition by u.account_id order by u.uses desc, u.family) as place
     from material_uses as u
+    where u.family in (select f.family from {families} as f)
 ) as t
 where t.place = 1""",
-    "the material that each account uses most",
-)
+        why,
+    )
+
+
+MAIN_TEXT = _main("main_text", "family_shingles", "the shared text that each account uses most")
+MAIN_WORDS = _main("main_words", "family_tokens", "the re-worded text that each account uses most")
 
 MATERIAL_FIRST = Step(
     "first_seen",

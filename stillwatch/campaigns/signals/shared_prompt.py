@@ -43,7 +43,8 @@ CARD = Card(
     ),
 )
 PROPOSES = True
-VALUES = Values("codes", ("family",), table="main_material")
+VALUES = Values("codes", ("family",), table="main_text")
+KIND = "text"
 LEAST_USES = 3
 """Exchanges of one account that must hold a shingle before it counts as that account's material."""
 LEAST_ACCOUNTS = 5
