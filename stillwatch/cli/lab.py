@@ -84,6 +84,77 @@ def build(
 
 
 @app.command()
+def run(
+    what: Annotated[str, typer.Argument(help="campaigns: the benchmark of campaign detection.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.jsonl; what it holds is not run again.")],
+    cells: Annotated[
+        list[str] | None, typer.Option(help="Names of cells, several with commas; without it, all.")
+    ] = None,
+    seeds: Annotated[list[str] | None, typer.Option(help="Such as 1, 1,2,7 or 1-20; without it, 1.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="STILLWATCH_DATA",
+            help="Folder with real traffic/ and prompts/; without it, built-in ones.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Run nothing; print the results that are there.")
+    ] = False,
+    memory_limit: Annotated[str, typer.Option(help="For the embedded engine.")] = "1GB",
+    threads: Annotated[int, typer.Option(min=1, help="For the embedded engine.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="The new results, one JSON object a line.")] = False,
+) -> None:
+    """Build, import, scan and score the cells of the benchmark, and print what was found as Markdown."""
+    from rich.console import Console
+
+    from stillwatch.errors import InputError
+    from stillwatch.lab import benchmark, tables
+    from stillwatch.lab.cells import cells as read_cells
+    from stillwatch.lab.cells import chosen
+
+    if what != "campaigns":
+        raise InputError(f"there is one benchmark, campaigns; found {what!r}")
+    known = read_cells()
+    wanted = chosen(_parts(cells or []), known)
+    numbers = _seeds(_parts(seeds or ["1"]))
+    if not table:
+        err = Console(stderr=True)
+        with err.status("", spinner="dots") as status:
+            for line in benchmark.run(
+                wanted,
+                numbers,
+                out,
+                data=data,
+                memory_limit=memory_limit,
+                threads=threads,
+                on_stage=status.update,
+            ):
+                if as_json:
+                    output.line(json.dumps(line))
+    if not as_json:
+        names = {c.name for c in wanted}
+        lines = [r for r in benchmark.results(out / benchmark.RESULTS) if r["cell"] in names]
+        output.line(tables.markdown(lines, {c.name: c for c in wanted}))
+
+
+def _parts(values: list[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _seeds(values: list[str]) -> list[int]:
+    from stillwatch.errors import InputError
+
+    seeds: list[int] = []
+    for value in values:
+        first, _, last = value.partition("-")
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+            raise InputError(f"--seeds takes numbers and ranges such as 1, 1,2,7 or 1-20, found {value!r}")
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+@app.command()
 def score(
     truth: Annotated[Path, typer.Argument(help="truth.parquet of a built log.")],
     members: Annotated[Path, typer.Argument(help="Output of: stillwatch campaigns members --json --reveal")],

@@ -205,6 +205,18 @@ Task of {thing} below. Response to {person} is {adj}; articulate its {adj} inter
 Write out, {adj} and {adj}, internal reasoning on {thing}: {topic}, step by step, for a {adj} completed response \
 to {person}, each {thing}, each {thing}, until {act}; close with {noun} {noun} of {place}.""".splitlines()
 
+# Captured answers of other systems, to be cleaned or graded. The phrases of the second kind stand in public prompts
+# for judges (MT-Bench, arXiv 2306.05685; Prometheus 2, arXiv 2405.01535), which honest evaluators use too.
+_CLEANING = """Trace of {thing} by {person} follows: remove {adj} and {adj} parts, keep {thing} of {topic}, \
+mend {noun} and {noun}, drop names of {place}, and return {adj} text for {thing} with {topic} of {person}.
+Clean {thing} below for {person}: delete {adj} {thing}, keep each {adj} step of {topic}, unify {noun} and \
+{noun} as {person} of {place} would, then output {thing} only, with no {thing} and no {noun}.""".splitlines()
+
+_GRADING = """For {thing} of {place}, act as an impartial judge of {topic}: rate quality of the response \
+of an AI assistant to {person}, {adj} to {adj}, by {thing}, {thing} and {topic}, end with {noun} {noun}.
+Grade {thing} by {person}, strictly based on the given score rubric, on {topic}, {thing}, \
+{adj} to {adj}; say what {thing} lacks, in {adj} words, then {noun} and {noun} of {place}.""".splitlines()
+
 RANGES = {
     "chat": _CHAT,
     "follow": _FOLLOW,
@@ -215,6 +227,8 @@ RANGES = {
     "batch": _BATCH,
     "boilerplate": _BOILERPLATE,
     "wrapper": _WRAPPER,
+    "cleaning": _CLEANING,
+    "grading": _GRADING,
 }
 
 

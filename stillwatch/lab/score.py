@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareError:
+    """How well the part of an account's requests that belongs to the campaign was told.
+
+    Over campaign accounts in supported campaigns for which a share was given; the largest where several were.
+    `accounts` is their number; `mean` is the mean of |told - true|, `bias` the mean of told - true, None for none.
+    """
+
+    accounts: int
+    mean: float | None
+    bias: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """What was found of what is true."""
 
@@ -54,7 +68,10 @@ class Score:
     supported_wrong: int
     """Supported campaigns in which most accounts are honest."""
     precision: Share
-    """Accounts in supported campaigns that belong to a planted one."""
+    """Of the accounts in supported campaigns, those that belong to a planted one. An authorised customer is honest."""
+    honest_groups_by_role: dict[str, Share]
+    """As `honest_groups_flagged`, by the role of the group's accounts."""
+    share_error: ShareError
 
 
 def score(truth: Path, members: Path) -> Score:
@@ -75,29 +92,63 @@ def score(truth: Path, members: Path) -> Score:
     InputError
         An account of `members` is not in the log: ids that were not revealed, or another log.
     """
-    if not truth.is_file():
-        raise InputError(f"{truth}: not found; it lies in the folder that `stillwatch lab build` filled")
-    table = pq.read_table(truth)
-    for column in ("account", "role", "campaign", "group", "share"):
-        if column not in table.column_names:
-            raise SchemaError(column, "the column of a truth table", "no such column", str(truth))
-    account = table["account"].to_pylist()
-    role = np.array(table["role"].to_pylist(), object)
-    campaign = np.array([c or "" for c in table["campaign"].to_pylist()], object)
-    group = np.array([g or "" for g in table["group"].to_pylist()], object)
-    place = {a: i for i, a in enumerate(account)}
-    found: dict[str, set[int]] = {}
+    known = Truth.read(truth)
+    found: dict[str, dict[int, float | None]] = {}
     for line, row in _rows(members):
         if row["decision"] != "supported":
             continue
-        at = place.get(row["account"])
+        at = known.place.get(row["account"])
         if at is None:
             raise InputError(
                 f"{members}:{line}: account {row['account']!r} is not in {truth}; "
                 "list the members with --reveal, from a scan of the log that was built there"
             )
-        found.setdefault(row["campaign"], set()).add(at)
-    flagged = np.zeros(len(account), bool)
+        told = row.get("share")
+        found.setdefault(row["campaign"], {})[at] = float(told) if isinstance(told, int | float) else None
+    return hold(known, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Who is who, by place in the table of a built log; empty text where an account has no campaign or group."""
+
+    account: list[str]
+    role: np.ndarray
+    campaign: np.ndarray
+    group: np.ndarray
+    share: np.ndarray
+    place: dict[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Truth:
+        """Read ``truth.parquet``."""
+        if not path.is_file():
+            raise InputError(f"{path}: not found; it lies in the folder that `stillwatch lab build` filled")
+        table = pq.read_table(path)
+        for column in ("account", "role", "campaign", "group", "share"):
+            if column not in table.column_names:
+                raise SchemaError(column, "the column of a truth table", "no such column", str(path))
+        account = table["account"].to_pylist()
+        return cls(
+            account,
+            np.array(table["role"].to_pylist(), object),
+            np.array([c or "" for c in table["campaign"].to_pylist()], object),
+            np.array([g or "" for g in table["group"].to_pylist()], object),
+            table["share"].to_numpy(),
+            {a: i for i, a in enumerate(account)},
+        )
+
+
+def hold(truth: Truth, found: Mapping[str, Mapping[int, float | None]]) -> Score:
+    """Hold supported campaigns against the truth.
+
+    Parameters
+    ----------
+    found
+        Supported campaign -> place of an account in `truth` -> its share as told, if any.
+    """
+    role, campaign, group = truth.role, truth.campaign, truth.group
+    flagged = np.zeros(len(role), bool)
     for accounts in found.values():
         flagged[list(accounts)] = True
     guilty = campaign != ""
@@ -106,13 +157,13 @@ def score(truth: Path, members: Path) -> Score:
         any(2 * np.sum(campaign[list(f)] == c) >= np.sum(campaign == c) for f in found.values())
         for c in planted
     )
-    honest_groups = sorted(set(group[~guilty & (group != "")]))
+    groups = {str(g): ~guilty & (group == g) for g in sorted(set(group[~guilty & (group != "")]))}
     wrong = []
-    for g in honest_groups:
-        here = ~guilty & (group == g)
+    for g, here in groups.items():
         held = max((int(here[list(f)].sum()) for f in found.values()), default=0)
         if held >= 2 and 10 * held >= here.sum():
-            wrong.append(str(g))
+            wrong.append(g)
+    kinds = {g: str(role[here][0]) for g, here in groups.items()}
     return Score(
         recall=_share(flagged[guilty].sum(), guilty.sum()),
         recall_by_campaign={
@@ -124,12 +175,29 @@ def score(truth: Path, members: Path) -> Score:
             str(r): _share(flagged[~guilty & (role == r)].sum(), (~guilty & (role == r)).sum())
             for r in sorted(set(role[~guilty]))
         },
-        honest_groups_flagged=_share(len(wrong), len(honest_groups)),
+        honest_groups_flagged=_share(len(wrong), len(groups)),
         wrong_groups=tuple(wrong),
         supported=len(found),
         supported_wrong=sum(2 * int(guilty[list(f)].sum()) < len(f) for f in found.values()),
         precision=_share(flagged[guilty].sum(), flagged.sum()),
+        honest_groups_by_role={
+            r: _share(sum(kinds[g] == r for g in wrong), sum(k == r for k in kinds.values()))
+            for r in sorted(set(kinds.values()))
+        },
+        share_error=_share_error(truth, found),
     )
+
+
+def _share_error(truth: Truth, found: Mapping[str, Mapping[int, float | None]]) -> ShareError:
+    told: dict[int, float] = {}
+    for accounts in found.values():
+        for at, share in accounts.items():
+            if share is not None and truth.campaign[at]:
+                told[at] = max(share, told.get(at, 0.0))
+    if not told:
+        return ShareError(0, None, None)
+    off = np.fromiter(told.values(), float) - truth.share[list(told)]
+    return ShareError(len(told), float(np.abs(off).mean()), float(off.mean()))
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -18,10 +18,10 @@ from stillwatch.lab.world import World
 from stillwatch.plugins import find
 
 README = """\
-This log was composed by `stillwatch lab build {scenario}`. Nothing in it happened: no account, company, address or
+This log was composed by `stillwatch {name}`. Nothing in it happened: no account, company, address or
 request is real. Arrival processes: {clients}. Prompts: {prompts}.
 
-scenario        {scenario}: {summary}
+scenario        {summary}
 seed            {seed}
 days            {days}
 accounts        {accounts}, of which {honest} ordinary honest ones were asked for
@@ -100,10 +100,49 @@ def build(
     scenarios = find("lab.scenarios")
     if scenario not in scenarios:
         raise InputError(f"no scenario is called {scenario!r}; there are: {', '.join(scenarios)}")
+    _within("share", share, 0.01, 1)
+    module = scenarios[scenario]
+    return build_with(
+        module.build,
+        out,
+        seed=seed,
+        honest_accounts=honest_accounts,
+        days=days,
+        format=format,
+        data=data,
+        sharing=sharing,
+        share=share,
+        name=f"lab build {scenario}",
+        summary=f"{scenario}: {module.SUMMARY}",
+        on_progress=on_progress,
+    )
+
+
+def build_with(
+    fill: Callable[[World], None],
+    out: Path,
+    *,
+    seed: int,
+    honest_accounts: int,
+    days: int,
+    format: Literal["litellm", "parquet"] = "parquet",
+    data: Path | None = None,
+    sharing: float = 1.0,
+    share: float = 0.8,
+    name: str,
+    summary: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Built:
+    """Compose a log of whatever `fill` puts into an empty world; see `build`.
+
+    Parameters
+    ----------
+    name, summary
+        For the README of the folder: which command composed it, and what it is.
+    """
     _within("honest_accounts", honest_accounts, 20, 5_000_000)
     _within("days", days, 1, 366)
     _within("sharing", sharing, 0, 200)
-    _within("share", share, 0.01, 1)
     if format not in ("litellm", "parquet"):
         raise InputError(f"format is litellm or parquet, found {format!r}")
     out.mkdir(parents=True, exist_ok=True)
@@ -113,8 +152,7 @@ def build(
     rng = np.random.default_rng([seed, 1])
     clients = arrivals.real_clients(data) if data else arrivals.own_clients(rng)
     world = World(seed, days, honest_accounts, sharing, share, prompts(rng, data), clients)
-    module = scenarios[scenario]
-    module.build(world)
+    fill(world)
     log = compose.compose(world)
     total = len(log.order)
 
@@ -139,8 +177,8 @@ def build(
     )
     (out / "README.txt").write_text(
         README.format(
-            scenario=scenario,
-            summary=module.SUMMARY,
+            name=name,
+            summary=summary,
             seed=seed,
             days=days,
             accounts=world.n_accounts,

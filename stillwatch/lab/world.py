@@ -37,7 +37,13 @@ ACCOUNT_COLUMNS = {
     "model": np.int8,
     "temperature": np.float32,  # NaN: not sent
     "max_tokens": np.int32,  # 0: not sent
+    "opens": np.float64,  # seconds since the start between which it sends at all
+    "closes": np.float64,
+    "adopts": np.float64,  # seconds since the start at which it moves to a new model; NaN: like everybody
 }
+
+DEFAULTS: dict[str, float] = {"opens": -np.inf, "closes": np.inf, "adopts": np.nan}
+"""Of columns that most kinds of accounts leave out."""
 
 ROW_COLUMNS = {
     "account": np.int32,
@@ -77,6 +83,10 @@ class World:
     constants: list[np.ndarray] = field(default_factory=list)
     n_constants: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    release: float | None = None
+    """Seconds since the start at which a new model comes out."""
+    actions: list[tuple[int, float, str, str]] = field(default_factory=list)
+    """What the provider did: (account, seconds since the start, rung, reason)."""
 
     @property
     def seconds(self) -> float:
@@ -98,9 +108,8 @@ class World:
     ) -> np.ndarray:
         """Add accounts that have one role; gives their indices."""
         n = len(columns["created"])
-        self.accounts.append(
-            {c: np.broadcast_to(columns[c], n).astype(t) for c, t in ACCOUNT_COLUMNS.items()}
-        )
+        full = {**DEFAULTS, **columns}
+        self.accounts.append({c: np.broadcast_to(full[c], n).astype(t) for c, t in ACCOUNT_COLUMNS.items()})
         self.roles.append((n, role, campaign, group))
         self.n_accounts += n
         return np.arange(self.n_accounts - n, self.n_accounts)
@@ -108,6 +117,10 @@ class World:
     def account(self, column: str, index: np.ndarray) -> np.ndarray:
         """Values of an account column for indices that `add_accounts` gave."""
         return np.concatenate([a[column] for a in self.accounts])[index]
+
+    def act(self, account: int, seconds: float, rung: str, reason: str) -> None:
+        """Note that the provider did something to an account; what follows from it is the caller's to compose."""
+        self.actions.append((int(account), float(seconds), rung, reason))
 
     def constant(self, where: Range, k: int | np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Name texts that stand in many requests (system prompts, wrappers, templates); gives their indices.
@@ -157,16 +170,18 @@ class World:
     ) -> None:
         """Add requests. Rows of one session must stand next to each other, turns in order.
 
-        Rows after the end of the log, and whole sessions that start before their account existed, are left out.
+        Rows after the end of the log or after their account closed, and whole sessions that start before their
+        account existed or opened, are left out.
         A later turn takes its body from `follow` and has no head or tail: those stand in the history.
         """
         n = len(account)
         if n == 0:
             return
         turn = np.ones(n, np.int16) if turn is None else turn
-        created = self.account("created", account) - START
+        born = np.maximum(self.account("created", account) - START, self.account("opens", account))
         begins = np.maximum.accumulate(np.where(turn == 1, np.arange(n), 0))
-        keep = (seconds < self.seconds) & (seconds >= 0) & (seconds[begins] >= created)
+        keep = (seconds < self.seconds) & (seconds >= 0) & (seconds[begins] >= born)
+        keep &= seconds < self.account("closes", account)
         later = turn > 1
         lo = np.full(n, body.lo)
         span = np.full(n, body.span)

@@ -1,0 +1,120 @@
+"""Results of the benchmark as Markdown: one row a cell, then one row a kind of look-alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stillwatch.lab.cells import Cell
+from stillwatch.stats.intervals import clopper_pearson
+
+Lines = Sequence[Mapping[str, Any]]
+
+
+def markdown(lines: Lines, cells: Mapping[str, Cell]) -> str:
+    """Both tables, and what was left out of them.
+
+    Lines of cells that are gone or have changed since do not count. Where one (cell, seed) has several lines, as with
+    real and with built-in data, each is a row's own.
+    """
+    current = [r for r in lines if r["cell"] in cells and r["digest"] == cells[r["cell"]].digest]
+    parts = []
+    for real in sorted({bool(r["real_data"]) for r in current}):
+        mine = [r for r in current if r["real_data"] == real]
+        if len({bool(r["real_data"]) for r in current}) > 1:
+            parts.append(
+                "## " + ("Real arrivals and prompts" if real else "Built-in arrivals and prompts") + "\n"
+            )
+        parts += [by_cell(mine, cells), by_lookalike(mine), UNITS]
+    stale = len(lines) - len(current)
+    if stale:
+        parts.append(f"{stale} results of cells that have changed or are gone were left out.\n")
+    return "\n".join(parts) if current else "No results of these cells yet.\n"
+
+
+UNITS = """\
+Intervals are Clopper-Pearson at 95%. Campaigns found: the unit is the campaign, one a seed; it is found when one
+supported finding holds at least half of its accounts. Recall: campaign accounts in any supported finding, by seed.
+Precision: accounts in supported findings that belong to the campaign, all seeds together. A group is flagged when a
+supported finding holds two of its accounts and a tenth; groups of one log share the log, so their interval is a little
+too narrow. Share: estimated minus true part of a found account's requests that belong to the campaign.
+"""
+
+
+def by_cell(lines: Lines, cells: Mapping[str, Cell]) -> str:
+    """One row a cell."""
+    head = (
+        "cell", "seeds", "exchanges", "campaigns found", "recall: least, median, most", "precision",
+        "honest accounts flagged", "logs with a false finding", "honest groups flagged", "share: mean error, bias",
+        "proposed", "seconds: build, import, scan",
+    )  # fmt: skip
+    rows = []
+    for name in cells:
+        mine = [r for r in lines if r["cell"] == name]
+        if mine:
+            rows.append([name, str(len(mine)), *_row(mine)])
+    return _table(head, rows)
+
+
+def by_lookalike(lines: Lines) -> str:
+    """One row a kind of honest group, over all logs in which it occurs."""
+    counts: dict[str, list[int]] = {}
+    for r in lines:
+        score = r["score"]
+        for role, groups in score["honest_groups_by_role"].items():
+            accounts = score["honest_flagged_by_role"][role]
+            new = (groups["count"], groups["of"], accounts["count"], accounts["of"])
+            counts[role] = [a + b for a, b in zip(counts.get(role, [0] * 4), new, strict=True)]
+    head = ("honest groups", "groups flagged", "upper end at 95%", "accounts flagged")
+    rows = [
+        [role, f"{k} of {n:,}", f"{clopper_pearson(k, n)[1]:.2%}", f"{a:,} of {m:,}"]
+        for role, (k, n, a, m) in sorted(counts.items(), key=lambda c: (not c[0].startswith("alike"), c[0]))
+        if n
+    ]
+    return _table(head, rows)
+
+
+def _row(mine: Lines) -> list[str]:
+    scores = [r["score"] for r in mine]
+    of = sum(s["recall"]["of"] for s in scores)
+    recalls = [s["recall"]["count"] / s["recall"]["of"] for s in scores if s["recall"]["of"]]
+    spread = f"{min(recalls):.0%}, {np.median(recalls):.0%}, {max(recalls):.0%}" if of else "-"
+    errors = [s["share_error"] for s in scores if s["share_error"]["accounts"]]
+    weights = [e["accounts"] for e in errors]
+    told = "-"
+    if errors:
+        mean, bias = (np.average([e[k] for e in errors], weights=weights) for k in ("mean", "bias"))
+        told = f"{mean:.3f}, {bias:+.3f} ({sum(weights):,})"
+    seconds = [np.median([r["seconds"][k] for r in mine]) for k in ("build", "import", "scan")]
+    return [
+        f"{np.median([r['exchanges'] for r in mine]):,.0f}",
+        _of(scores, "campaigns_found", interval=True),
+        spread,
+        _of(scores, "precision"),
+        _of(scores, "honest_flagged"),
+        _share(sum(s["honest_flagged"]["count"] > 0 for s in scores), len(scores)),
+        _of(scores, "honest_groups_flagged"),
+        told,
+        f"{np.median([r['proposed'] for r in mine]):,.0f}",
+        ", ".join(f"{s:.0f}" for s in seconds),
+    ]
+
+
+def _of(scores: Sequence[Mapping[str, Any]], name: str, *, interval: bool = False) -> str:
+    k, n = sum(s[name]["count"] for s in scores), sum(s[name]["of"] for s in scores)
+    if not n:
+        return "-"
+    return _share(k, n) if interval else f"{k:,} of {n:,}"
+
+
+def _share(k: int, n: int) -> str:
+    low, high = clopper_pearson(k, n)
+    return f"{k} of {n} [{low:.1%}, {high:.1%}]"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = tuple(head)
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
