@@ -15,7 +15,7 @@ from stillwatch.text.sketch import MINHASH
 
 NAME = "MMD window test"
 SOURCE = (
-    "arXiv 2606.05725 and its code (LabRAI/mmd-llm-mea-detection, commit 8bf1aa1): unbiased MMD with Gaussian kernels at "
+    "arXiv 2606.05725 and its code (LabRAI/mmd-llm-mea-detection, 8bf1aa1): unbiased MMD with Gaussian kernels at "
     "1/2, 1, 2 and 4 times the median distance, 20 reference draws a window, 1,000 benign windows. Adapted: the "
     "embedding is TF-IDF and SVD of hashed MinHash values and not bge-small, since no text is kept; the kernel is its "
     "average over 512 random Fourier features; the threshold is the 99.7th percentile of benign windows scored as the "
@@ -27,6 +27,9 @@ WINDOW = 1500
 ACCOUNT_WINDOW = 100
 """Of one account; the smallest size that the paper reports."""
 POOL = 16_000
+FITTED = 8_000
+"""Questions of all accounts on which the embedding is fitted. Not the pool: an embedding that has seen the benign
+questions and no others would tell the two apart by that alone, and bge-small has seen neither."""
 LEAST_POOL = 400
 BENIGN_WINDOWS = 1000
 DRAWS = 20
@@ -54,7 +57,8 @@ def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
         asked = openings(engine, accounts)
         aged = old(engine, accounts)
     pool = benign_pool(asked, aged, rng)
-    embed = Embedding(asked.minhash[pool], rng)
+    others = np.setdiff1d(rng.choice(len(asked.time), min(FITTED, len(asked.time)), replace=False), pool)
+    embed = Embedding(asked.minhash[others if len(others) >= LEAST_POOL else pool], rng)
     features = embed(asked.minhash[pool])
     reference, calibration = features[::2], features[1::2]
     width = min(WINDOW, len(reference) // 2)
@@ -132,24 +136,24 @@ class Embedding:
 
     Parameters
     ----------
-    pool
-        MinHash of the benign pool, shape (p, 32): document frequencies, axes and the median distance are its own.
+    seen
+        MinHash of the questions that give document frequencies, axes and the median distance, shape (p, 32).
     """
 
-    def __init__(self, pool: NDArray[np.int32], rng: np.random.Generator) -> None:
-        token = _tokens(pool)
+    def __init__(self, seen: NDArray[np.int32], rng: np.random.Generator) -> None:
+        token = _tokens(seen)
         self._idf = (
-            np.log((1 + len(pool)) / (1 + np.bincount(token.ravel(), minlength=TOKENS))).astype(np.float32)
+            np.log((1 + len(seen)) / (1 + np.bincount(token.ravel(), minlength=TOKENS))).astype(np.float32)
             + 1
         )
-        weighted = self._weighted(pool)
+        weighted = self._weighted(seen)
         # Halko, Martinsson, Tropp 2011: the leading right singular vectors by random projection, two power steps
         probe = weighted @ rng.standard_normal((TOKENS, DIMENSIONS + 16)).astype(np.float32)
         for _ in range(2):
             probe = weighted @ (weighted.T @ np.linalg.qr(probe)[0])
         small = (weighted.T @ np.linalg.qr(probe)[0]).T
         self._axes = np.ascontiguousarray(np.linalg.svd(small, full_matrices=False)[2][:DIMENSIONS].T)
-        z = self._place(pool[:2000])
+        z = self._place(seen[:2000])
         squared = np.maximum(2 - 2 * (z @ z.T), 0)[np.triu_indices(len(z), 1)]
         positive = squared[squared > 1e-6]
         width = float(np.sqrt(np.median(positive))) if len(positive) else 1.0
