@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from stillwatch.lab.baselines._reading import everybody, old, opened, openings, sketches, table
+from stillwatch.lab.baselines._reading import everybody, old, opened, sketches, table
 from stillwatch.text.sketch import MINHASH
 
 NAME = "content clusters"
 SOURCE = (
-    "In the manner of arXiv 2605.31593 (Brown et al. 2026): transcripts are clustered as they come, across accounts, and "
-    "a cluster is escalated when the sum of its strongest weak signals and its counts are high enough. Adapted: clusters "
-    "are buckets of MinHash bands (8 bands of 4 values) and no embedding; the weak signal is the mean of three facts of "
-    "an exchange (asks for training material; opens and does not continue; an answer among the log's longest tenth) and "
-    "no model's safety score; the threshold is the 99th percentile of buckets of old accounts. What the paper gives to a "
-    "language model to judge is flagged here, so false alarms are those before the judge. Counts only grow, so the state "
-    "at the end of the log is what an online monitor would have reached."
+    "In the manner of arXiv 2605.31593 (Brown et al. 2026): transcripts are clustered as they come, across "
+    "accounts, and a cluster is escalated when the sum of its strongest weak signals and its counts are high "
+    "enough. Adapted: clusters are buckets of MinHash bands (8 bands of 4 values) and no embedding; the weak "
+    "signal is the mean of three facts of an exchange (asks for training material; opens and does not continue; "
+    "an answer among the log's longest tenth) and no model's safety score; the threshold is the 99th percentile "
+    "of buckets of old accounts. What the paper gives to a language model to judge is flagged here, so false "
+    "alarms are those before the judge. The whole log is read at once; within it a bucket's counts only grow, as "
+    "they do online."
 )
 BANDS = 8
 WIDTH = MINHASH // BANDS
@@ -31,6 +32,9 @@ LEAST_ACCOUNTS = 5
 LEAST_USES = 3
 """An account belongs to a bucket with so many requests."""
 PERCENTILE = 99.0
+FIXED = 0.9 * STRONGEST
+"""The other threshold: where honest look-alikes have old accounts, the percentile may come to `STRONGEST` itself, which
+no sum exceeds. form:fixed keeps the method in the race there."""
 
 
 def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
@@ -57,9 +61,11 @@ def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
     benign = np.concatenate([b.benign for b in buckets])
     limit = float(np.percentile(benign, PERCENTILE)) if len(benign) else np.inf
     score = np.full(len(accounts), np.nan)
+    fixed = np.zeros(len(accounts), bool)
     member, bucket, found = [], [], 0
     for b in buckets:
         np.fmax.at(score, b.member, b.strength[b.bucket])
+        fixed[b.member[b.strength[b.bucket] >= FIXED]] = True
         escalated = b.strength > limit
         here = escalated[b.bucket]
         number = np.cumsum(escalated) - 1 + found
@@ -75,7 +81,7 @@ def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
     names = pa.array([f"content-{c}" for c in label.tolist()], pa.string(), mask=~flagged)
     notes = {"threshold": limit if np.isfinite(limit) else None, "buckets_escalated": found,
              "buckets_of_old_accounts": len(benign)}  # fmt: skip
-    return table(accounts, score, flagged, names, notes=notes)
+    return table(accounts, score, flagged, names, more={"form:fixed": fixed}, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from stillwatch.lab.baselines._reading import DAY, everybody, opened, table
 
 NAME = "one-column rules"
 SOURCE = (
-    "No single paper: rules as press and advisory quote them (virtual card, disposable mail, requests a day, day and "
-    "night, many addresses, asks for reasoning, new account), and for every column of the log both directions of its "
-    "value by account. The latter have no thresholds: whoever holds them against the truth may choose each threshold and "
-    "the best rule in hindsight, which no real detector can. A rule that wins even so shows a leak in the composed log, "
-    "not a detector."
+    "No single paper: rules as press and advisory quote them (virtual card, disposable mail, requests a day, day "
+    "and night, many addresses, asks for reasoning, new account), and for every column of the log both directions "
+    "of its value by account. The latter have no thresholds: whoever holds them against the truth may choose each "
+    "threshold and the best rule in hindsight, which no real detector can. A rule that wins even so shows a leak "
+    "in the composed log, not a detector."
 )
 QUOTED = {
     "card_type = virtual": 0.5,
