@@ -10,6 +10,7 @@ import codecs
 import glob
 import hashlib
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -230,7 +231,8 @@ def document_chunks(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         broken = error
     whole = b"".join(held)
     try:
-        yield from _elements(whole.decode("utf-8", "replace"))
+        # Some exporters end an array with a comma.
+        yield from _elements(re.sub(r",\s*\]\s*$", "]", whole.decode("utf-8", "replace")))
     except (ValueError, RecursionError):
         yield whole
     if broken is not None:

@@ -115,8 +115,9 @@ create or replace temp macro sw_object(j) as
 create or replace temp macro sw_string(j) as case when json_type(j) = 'VARCHAR' then j ->> '$' end;
 -- A user's id; null for what applications write when there is no user, so that nobody's calls are not one account.
 create or replace temp macro sw_user(t) as
-    case when lower(trim(t)) not in ('', '-', 'anon', 'anonymous', 'default', 'default_user', 'default_user_id', 'guest',
-                                     'n/a', 'nan', 'nil', 'none', 'null', 'undefined', 'unknown') then trim(t) end;
+    case when lower(trim(t)) not in ('', '-', 'anon', 'anonymous', 'default', 'default_user', 'default_user_id',
+                                     'guest', 'n/a', 'nan', 'nil', 'none', 'null', 'undefined', 'unknown')
+         then trim(t) end;
 -- Anthropic's metadata.user_id as Claude Code fills it holds the session too: user_<device>_account_<id>_session_<id>,
 -- and since 2.1.78 {"device_id", "account_uuid", "session_id"} as text. The user is the account, else the device.
 create or replace temp macro sw_composite(t) as

@@ -83,4 +83,3 @@ def _value(field: pa.Field, name: str) -> str:
 def _text(name: str) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
     return f"sw_cell({quoted})"
-

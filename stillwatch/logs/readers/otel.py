@@ -127,27 +127,8 @@ def _get_wide(*names: str) -> str:
 
 _NOT_A_CALL = "'execute_tool', 'create_agent', 'invoke_agent', 'invoke_workflow', 'plan', 'retrieval'"
 
-SQL = f"""
-with documents as (
-    select source_line, line, json_transform(line, {_json.shape(_DOCUMENT)}) as d from lines
-), listing as (
-    select source_line, case
-        when d.resourceSpans is not null then flatten(list_transform(d.resourceSpans, lambda r:
-            flatten(list_transform(list_concat(r.scopeSpans, r.instrumentationLibrarySpans), lambda o:
-                list_transform(o.spans, lambda x: {{'resource': r.resource.attributes, 'span': x}})))))
-        when d.attributes is not null then [{{'resource': d.resource.attributes, 'span': line::json}}] end as found
-    from documents
-), spans as (
-    -- a document without spans still is a row, of nothing
-    select source_line, coalesce(len(found), 0) = 0 as nothing,
-        unnest(case when len(found) > 0 then found else [{{'resource': null::json, 'span': null::json}}] end) as one
-    from listing
-), fields as (
-    select source_line, nothing, one.span as span, json_transform(one.span, {_json.shape(_SPAN)}) as f,
-        otel_lists(one.resource) as res from spans
-), listed as (
-    select *, otel_lists(f.attributes) as s, otel_events(f.events) as events from fields
-), heard as (
+# From `listed`: a span's attributes (s) and its resource's (res) as lists, its events, times, ids and status.
+SPANS = f"""heard as (
     select *, otel_event(events, 'gen_ai.client.inference.operation.details') as details,
         otel_event(events, 'gen_ai.content.prompt') as asked,
         otel_event(events, 'gen_ai.content.completion') as answered,
@@ -161,12 +142,7 @@ with documents as (
         coalesce({_get("gen_ai.system_instructions")},
                  otel_get(details, 'gen_ai.system_instructions')) as instructions,
         {_get("gen_ai.operation.name", "llm.request.type")} as operation_name,
-        coalesce(sw_json_time(f.startTimeUnixNano), sw_json_time(f.start_time)) as started,
-        coalesce(sw_json_time(f.endTimeUnixNano), sw_json_time(f.end_time)) as ended,
-        coalesce(sw_text(f.traceId), sw_text(f.trace_id), sw_text(f.context.trace_id)) as trace,
-        coalesce(sw_text(f.spanId), sw_text(f.span_id), sw_text(f.context.span_id)) as span_id,
-        {_get("gen_ai.response.finish_reasons")} as finish,
-        coalesce(f.status.status_code, sw_text(f.status.code)) in ('2', 'ERROR', 'STATUS_CODE_ERROR') as failed
+        {_get("gen_ai.response.finish_reasons")} as finish
     from heard
 ), conversed as (
     select *,
@@ -232,6 +208,34 @@ select
          end as problem
 from spoken
 """
+
+SQL = f"""
+with documents as (
+    select source_line, line, json_transform(line, {_json.shape(_DOCUMENT)}) as d from lines
+), listing as (
+    select source_line, case
+        when d.resourceSpans is not null then flatten(list_transform(d.resourceSpans, lambda r:
+            flatten(list_transform(list_concat(r.scopeSpans, r.instrumentationLibrarySpans), lambda o:
+                list_transform(o.spans, lambda x: {{'resource': r.resource.attributes, 'span': x}})))))
+        when d.attributes is not null then [{{'resource': d.resource.attributes, 'span': line::json}}] end as found
+    from documents
+), spans as (
+    -- a document without spans still is a row, of nothing
+    select source_line, coalesce(len(found), 0) = 0 as nothing,
+        unnest(case when len(found) > 0 then found else [{{'resource': null::json, 'span': null::json}}] end) as one
+    from listing
+), fields as (
+    select source_line, nothing, one.span as span, json_transform(one.span, {_json.shape(_SPAN)}) as f,
+        otel_lists(one.resource) as res from spans
+), listed as (
+    select source_line, nothing, span, res, otel_lists(f.attributes) as s, otel_events(f.events) as events,
+        coalesce(sw_json_time(f.startTimeUnixNano), sw_json_time(f.start_time)) as started,
+        coalesce(sw_json_time(f.endTimeUnixNano), sw_json_time(f.end_time)) as ended,
+        coalesce(sw_text(f.traceId), sw_text(f.trace_id), sw_text(f.context.trace_id)) as trace,
+        coalesce(sw_text(f.spanId), sw_text(f.span_id), sw_text(f.context.span_id)) as span_id,
+        coalesce(f.status.status_code, sw_text(f.status.code)) in ('2', 'ERROR', 'STATUS_CODE_ERROR') as failed
+    from fields
+), {SPANS}"""
 
 
 def sniff(sample: bytes, name: str) -> float:
