@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 
-_KEY = re.compile(r'"([^"\\]{1,120})"\s*:')
+_TOKEN = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"(?P<key>\s*:)?|(?P<open>[{\[])|(?P<close>[}\]])', re.DOTALL)
 
 
 def parquet_sample(columns: Sequence[str]) -> bytes:
@@ -33,7 +33,7 @@ def header(sample: bytes) -> list[str]:
 
 
 def names(sample: bytes) -> set[str]:
-    """The columns of a table, or the keys of the first JSON object (of all that begins there, if it is cut off)."""
+    """The columns of a table, or the keys of the first JSON object as far as the sample goes."""
     if columns := header(sample):
         return set(columns)
     text = sample.decode("utf-8", "replace").lstrip().removeprefix("[").lstrip()
@@ -42,7 +42,20 @@ def names(sample: bytes) -> set[str]:
     try:
         return set(json.JSONDecoder(strict=False).raw_decode(text)[0])
     except (ValueError, RecursionError):
-        return set(_KEY.findall(text))
+        return _outer_keys(text)
+
+
+def _outer_keys(text: str) -> set[str]:
+    """Keys of an object that breaks off."""
+    found: set[str] = set()
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        depth += bool(token["open"]) - bool(token["close"])
+        if depth == 1 and token["key"]:
+            found.add(token["text"])
+        if depth == 0:
+            break
+    return found
 
 
 def as_lines(select: str, columns: Sequence[str]) -> str:

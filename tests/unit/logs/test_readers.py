@@ -3,60 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import closing
-from types import ModuleType
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pytest
+from logs_samples import READERS, SECOND, one, run, together
 
-from stillwatch import plugins
 from stillwatch.engine.schema import RAW
-from stillwatch.logs import rows
-from stillwatch.logs.readers import _json, canonical, litellm, openai, otel
-
-READERS = plugins.find("logs.readers")
-SECOND = 1_793_491_200_000_000
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with closing(duckdb.connect(config={"threads": 1})) as db:
-        db.execute("set TimeZone = 'UTC'")
-        db.execute(_json.macros() + rows.MACROS + otel.MACROS)
-        yield db
-
-
-def run(engine: duckdb.DuckDBPyConnection, reader: ModuleType, records: list[Any]) -> list[dict[str, Any]]:
-    lines = pa.array([json.dumps(r) for r in records], pa.large_string())
-    numbers = pa.array(range(1, len(records) + 1), pa.int64())
-    engine.register("lines", pa.table({"line": lines, "source_line": numbers}))
-    try:
-        return engine.sql(reader.SQL).to_arrow_table().sort_by("source_line").to_pylist()
-    finally:
-        engine.unregister("lines")
-
-
-def together(
-    reader: ModuleType, given: list[Any]
-) -> Callable[[duckdb.DuckDBPyConnection], list[dict[str, Any]]]:
-    """Run many one-row records at once, the first time: binding a reader's SELECT costs more than running it."""
-    kept: list[dict[str, Any]] = []
-
-    def rows_of(engine: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-        if not kept:
-            kept.extend(run(engine, reader, given))
-            assert [r["source_line"] for r in kept] == list(range(1, len(given) + 1))
-        return kept
-
-    return rows_of
-
-
-def one(engine: duckdb.DuckDBPyConnection, reader: ModuleType, given: Any) -> dict[str, Any]:
-    (found,) = run(engine, reader, [given])
-    return found
+from stillwatch.logs.readers import canonical, litellm, openai, otel
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
@@ -64,7 +18,7 @@ def test_a_reader_yields_the_raw_columns_and_a_problem(engine, name):
     reader = READERS[name]
     assert name == reader.NAME
     assert reader.TITLE
-    if reader.INPUT == "lines":
+    if reader.INPUT != "table":
         select = reader.SQL
         engine.register("lines", pa.table({"line": pa.array(["{}"], pa.large_string()), "source_line": [1]}))
     else:
@@ -573,46 +527,3 @@ def test_every_span_of_a_document_is_a_row(engine):
     good, other = span(attributes(gen_ai__system="x")), span(attributes(a="b"))
     found = run(engine, otel, [document(good, other, good), document(good), {"x": 1}])
     assert [r["source_line"] for r in found] == [1, 1, 1, 2, 3]
-
-
-# -------------------------------------------------------------------------------------------------- sniffing
-
-SAMPLES = [
-    (
-        "litellm",
-        {"id": "x", "call_type": "acompletion", "startTime": 1, "metadata": {"user_api_key_hash": "h"}},
-    ),
-    (
-        "litellm",
-        {"litellm_call_id": "x", "model_parameters": {}, "startTime": 1, "messages": [], "response": {}},
-    ),
-    ("openai", {"request": CHAT, "response": ANSWER}),
-    ("openai", {"custom_id": "c", "response": {"body": ANSWER}}),
-    ("otel", document(span(attributes(gen_ai__system="x")))),
-    ("otel", {"attributes": {"gen_ai.system": "x"}}),
-]
-
-
-@pytest.mark.parametrize(("name", "given"), SAMPLES)
-def test_each_format_is_recognised(name, given):
-    sample = json.dumps(given).encode()
-    scores = {reader.NAME: reader.sniff(sample, "x.jsonl") for reader in READERS.values()}
-    assert max(scores, key=lambda n: scores[n]) == name
-
-
-@pytest.mark.parametrize(
-    ("sample", "known"),
-    [
-        (b"time,account,prompt\n1,a,b", True),
-        (b'"time","account_id"\r\n', True),
-        (b"PAR1....", True),
-        (b"time,prompt\n", False),
-        (b"hello\n", False),
-        (b"", False),
-        (b"{}", False),
-        (bytes(range(256)), False),
-    ],
-)
-def test_tables_are_recognised_by_their_header(sample, known):
-    assert (canonical.sniff(sample, "x") > 0) == known
-    assert all(r.sniff(sample, "x") == 0 for r in READERS.values() if r.NAME != "canonical")
