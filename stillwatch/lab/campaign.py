@@ -16,7 +16,7 @@ import numpy as np
 from stillwatch.errors import InputError
 from stillwatch.lab import harvest
 from stillwatch.lab.arrivals import DAY, HOUR
-from stillwatch.lab.people import CAMPAIGN, RESIDENTIAL, people
+from stillwatch.lab.people import CAMPAIGN, REASONING, RESIDENTIAL, people
 from stillwatch.lab.rows import converse
 from stillwatch.lab.world import NONE, START, World
 
@@ -106,11 +106,15 @@ def plant(world: World, plan: Plan) -> None:
     columns["home"], columns["second"] = proxies[0], proxies[1]
     columns["signup_prefix"] = np.where(rng.random(n) < 0.7, proxies[0], proxies[2])
     operator = _operators(aside, plan)
+    columns["sampling"] = np.full(n, 0.08)
+    columns["refusal"] = np.minimum(0.02 * aside.lognormal(0, 0.6, n), 0.3)
     if plan.operators > 1:
         machines = world.take("device", max(1, n // ACCOUNTS_PER_DEVICE))
         columns["device"] = np.where(
             columns["device"] == NONE, NONE, machines[aside.integers(len(machines), size=n)]
         )
+    if plan.traffic == "reroute":  # its reasoning is what they are after
+        columns["model"] = np.where(aside.random(n) < 0.6, REASONING, columns["model"])
     if plan.traffic == "session":
         # The free trial ends for everybody at once.
         columns["opens"] = 0.2 * world.seconds + 6 * HOUR * aside.random(n)

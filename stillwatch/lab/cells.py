@@ -27,7 +27,7 @@ class Log:
     honest_accounts
         Ordinary ones; look-alikes come on top.
     lookalikes
-        Groups of each kind of `stillwatch.lab.lookalikes.KINDS`.
+        Groups of each kind of `stillwatch.lab.lookalikes.kinds`.
     sharing
         As in `stillwatch.lab.build`.
     release
@@ -63,7 +63,8 @@ class Cell:
         if self.log.release:
             world.release = self.log.release * world.seconds
         honest(world, self.log.honest_accounts)
-        lookalikes.plant(world, self.log.lookalikes)
+        rate = self.campaign.rate if self.campaign else 26.0
+        lookalikes.plant(world, self.log.lookalikes, rate=rate)
         if self.campaign is not None:
             plant(world, self.campaign)
 

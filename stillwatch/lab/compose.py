@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.lab import habits
+from stillwatch.lab.people import SIGNING
 from stillwatch.lab.texts import mix
 from stillwatch.lab.world import ACCOUNT_COLUMNS, ROW_COLUMNS, START, World
 
@@ -32,8 +34,20 @@ class Log:
     tokens: np.ndarray
     """Output tokens, by row."""
     failed: np.ndarray
+    refused: np.ndarray
     agent: np.ndarray
     model: np.ndarray
+    key: np.ndarray
+    """Which of its account's credentials, by row."""
+    minted: np.ndarray
+    """Whether the answer carries a reasoning signature, by row."""
+    presented: np.ndarray
+    """The row whose signature a request hands back, `NONE` without one."""
+    choices: np.ndarray
+    """Answers asked for at once, by account; 0 where nothing is said."""
+    logprobs: np.ndarray
+    keys: np.ndarray
+    """Credentials, by account."""
 
 
 @dataclass(slots=True)
@@ -57,6 +71,9 @@ def compose(world: World) -> Log:
     accounts = {c: np.concatenate([a[c] for a in world.accounts]) for c in ACCOUNT_COLUMNS}
     rows = {c: np.concatenate([r[c] for r in world.rows]) for c in ROW_COLUMNS}
     world.rows.clear()
+    habits.suspend(world, accounts, rows)
+    choices, logprobs, keys = habits.parameters(world, accounts)
+    habits.forget_sessions(world, accounts, rows)
     rng = world.rng("rows")
     n = len(rows["time"])
     who = rows["account"]
@@ -68,9 +85,18 @@ def compose(world: World) -> Log:
     latency = np.round(rng.lognormal(np.log(0.4), 0.4, n) + tokens * 0.011 * rng.lognormal(0, 0.2, n), 3)
     other_agent, other_model = rng.integers(12, size=n), rng.integers(4, size=n)
     agent = np.where(rng.random(n) < 0.04, other_agent, accounts["agent"][who]).astype(np.int8)
-    model = np.where(rng.random(n) < 0.08, other_model, accounts["model"][who]).astype(np.int8)
+    usual = habits.models(world, accounts, rows)
+    model = np.where(rng.random(n) < 0.08, other_model, usual).astype(np.int8)
+    refused = ~failed & habits.refused(world, accounts, who)
+    tokens[refused] = np.minimum(tokens[refused], 40)
+    tokens *= np.where(refused, 1, np.maximum(choices[who], 1)).astype(np.int32)
+    minted, presented = habits.signatures(rows, np.isin(model, SIGNING) & ~failed & ~refused)
     order = np.lexsort((mix(rows["seed"]), rows["time"]))
-    return Log(world, accounts, rows, order, latency, tokens, failed, agent, model)
+    return Log(
+        world, accounts, rows, order, latency, tokens, failed, refused, agent, model,
+        (mix(rows["seed"] ^ np.uint64(0x6B6579)) % keys[who].astype(np.uint64)).astype(np.int64),
+        minted, presented, choices, logprobs, keys,
+    )  # fmt: skip
 
 
 def chunks(log: Log) -> Iterator[Chunk]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from stillwatch.lab import arrivals
 from stillwatch.lab.arrivals import DAY
-from stillwatch.lab.rewording import reword
+from stillwatch.lab.rewording import reworded
 from stillwatch.lab.rows import FAMOUS, own_text
 from stillwatch.lab.texts import Range
 from stillwatch.lab.world import NONE, World
@@ -43,6 +43,8 @@ def send(
     plan: Plan,
     who: np.ndarray,
     operator: np.ndarray,
+    *,
+    campaign: bool = True,
 ) -> None:
     """Add the campaign's own rows.
 
@@ -52,6 +54,8 @@ def send(
         The campaign's main stream of random numbers, and one for what not every campaign has.
     operator
         Bool of shape (accounts, operators): whom an account carries.
+    campaign
+        What the truth says of the rows; False for an authorised customer.
     """
     kinds = ("cleaning", "grading") if plan.traffic == "replay" else ("wrapper",)
     wrappers = [own_text(world, rng, 1, kind, (1, 1))[0] for _ in range(plan.operators) for kind in kinds]
@@ -71,7 +75,7 @@ def send(
         for i, wrapper in enumerate(wrappers):
             here = np.flatnonzero((which == i) & first)
             seeds = aside.integers(1, 2**63, len(here)).astype(np.uint64)
-            text[here] = world.constant(_reworded(world, wrapper), 1, seeds)
+            text[here] = world.constant(reworded(world, wrapper), 1, seeds)
     world.add_rows(
         rng,
         who[batch.owner],
@@ -85,7 +89,7 @@ def send(
         head=np.where(before[batch.owner], text, NONE),
         tail=np.where(before[batch.owner], NONE, text),
         output=batch.output * rng.lognormal(0, 0.2, len(who))[batch.owner],
-        campaign=True,
+        campaign=campaign,
     )
 
 
@@ -215,10 +219,3 @@ def _operator(rng: np.random.Generator, operator: np.ndarray, owner: np.ndarray)
         return np.zeros(len(owner), np.int64)
     both = operator.all(axis=1)[owner]
     return np.where(both, rng.integers(2, size=len(owner)), np.argmax(operator, axis=1)[owner])
-
-
-def _reworded(world: World, constant: int) -> Range:
-    lo, span, k, seed = world.constant_table()[[constant]].T
-    texts = world.prompts.texts
-    original = texts.render(lo.astype(np.int64), span.astype(np.int64), k.astype(np.int64), seed)[0].as_py()
-    return reword(texts, original)

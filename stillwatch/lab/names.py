@@ -25,9 +25,20 @@ class Names:
     log: Log
     account: pa.LargeStringArray
     credential: pa.LargeStringArray
+    """Of all accounts one after the other; `holder` is the account of each, `first_key` where those of one begin."""
+    holder: np.ndarray
+    first_key: np.ndarray
     organization: pa.LargeStringArray
     agents: tuple[str, ...] = AGENTS
     models: tuple[str, ...] = MODELS
+
+    def key(self, rows: np.ndarray) -> np.ndarray:
+        """Places in `credential`, by row."""
+        return self.first_key[self.log.rows["account"][rows]] + self.log.key[rows]
+
+    def signature(self, rows: np.ndarray) -> pa.LargeStringArray:
+        """Signature of the reasoning behind the answer to a row; null where `rows` is `NONE`."""
+        return named(self.log.world, "signature", rows.astype(np.int64), "", 4)
 
     def record(self, chunk: Chunk) -> pa.LargeStringArray:
         """Ids of calls."""
@@ -69,10 +80,15 @@ class Names:
 def names_of(log: Log) -> Names:
     """The names of a log's accounts."""
     every = np.arange(len(log.accounts["created"]))
+    holder = np.repeat(every, log.keys)
+    first = np.cumsum(log.keys) - log.keys
+    number = np.arange(len(holder)) - first[holder]
     return Names(
         log,
         named(log.world, "account", every, "user_"),
-        named(log.world, "credential", every, "", 4),
+        named(log.world, "credential", holder + number * len(every), "", 4),
+        holder,
+        first,
         named(log.world, "organization", log.accounts["organization"], "org_"),
     )
 

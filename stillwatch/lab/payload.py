@@ -21,6 +21,10 @@ import pyarrow.compute as pc
 from stillwatch.lab.compose import Chunk, Log, chunks
 from stillwatch.lab.gather import gather
 from stillwatch.lab.names import Names, cat, quoted, text
+from stillwatch.lab.world import NONE
+
+_SIGNED = '", "thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "'
+"""Between the text of an answer and the signature of its reasoning, as Anthropic's blocks stand in LiteLLM."""
 
 
 @dataclass(slots=True)
@@ -63,20 +67,24 @@ def write_litellm(log: Log, names: Names, out: Path, progress: Callable[[int], N
 
 
 def _account_fragments(log: Log, names: Names) -> pa.LargeStringArray:
-    """What is the same in all lines of an account: the metadata of its key, and its parameters."""
-    a = log.accounts
+    """What is the same in all lines of a credential: the metadata of the key, and the account's parameters."""
+    a = {c: log.accounts[c][names.holder] for c in ("temperature", "max_tokens")}
+    who = pa.array(names.holder)
+    choices = log.choices[names.holder].astype(np.int64)
     temperature = pa.array(np.round(a["temperature"].astype(np.float64), 2), mask=np.isnan(a["temperature"]))
     cap = pa.array(a["max_tokens"].astype(np.int64), mask=a["max_tokens"] == 0)
     return cat(
         '"metadata": {"user_api_key_hash": "',
         names.credential,
         '", "user_api_key_alias": null, "user_api_key_user_id": "',
-        names.account,
+        names.account.take(who),
         '", "user_api_key_org_id": ',
-        quoted(names.organization),
+        quoted(names.organization.take(who)),
         ', "user_api_key_team_id": null}, "model_parameters": {"stream": false',
         pc.fill_null(cat(', "temperature": ', text(temperature)), ""),
         pc.fill_null(cat(', "max_tokens": ', text(cap)), ""),
+        pc.fill_null(cat(', "n": ', text(pa.array(choices, mask=choices == 0))), ""),
+        pa.array(np.where(log.logprobs[names.holder], ', "logprobs": true', ""), pa.large_string()),
         "}, ",
     )
 
@@ -143,7 +151,7 @@ def _lines(log: Log, names: Names, chunk: Chunk, fragments: pa.LargeStringArray)
         fixed('", "user_agent": "'),
         column(list(names.agents), log.agent[rows].astype(np.int64)),
         fixed('", '),
-        column(fragments, r["account"].astype(np.int64)),
+        column(fragments, names.key(rows)),
         fixed('"messages": ['),
     ]
     answers = pool.add(_escape(chunk.answers))
@@ -163,18 +171,32 @@ def _lines(log: Log, names: Names, chunk: Chunk, fragments: pa.LargeStringArray)
     talk[:, 2] = np.where(last, pool.add(['"}']), pool.add(['"}, {"role": "assistant", "content": "']))
     talk[:, 3] = np.where(last, empty, answers + chunk.history)
     talk[:, 4] = np.where(last, empty, pool.add(['"}, ']))
+    presented = log.presented[rows]
+    hands_back = np.flatnonzero(presented != NONE)  # in the last answer of the history
+    talk[chunk.offsets[1:][hands_back] - 2, 4] = pool.add(
+        cat(_SIGNED, names.signature(presented[hands_back]), '"}]}, ')
+    ) + np.arange(len(hands_back))
     said = answers + chunk.history[chunk.offsets[1:] - 1]
+    ends = np.where(failed, empty, pool.add(['"}}]}, "error_str": null}\n']))
+    minted = np.flatnonzero(log.minted[rows])
+    ends[minted] = pool.add(
+        cat(_SIGNED, names.signature(rows[minted]), '"}]}}]}, "error_str": null}\n')
+    ) + np.arange(len(minted))
     after = [
         column(
             [
-                '], "response": {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop", '
-                '"message": {"role": "assistant", "content": "',
+                *(
+                    '], "response": {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "'
+                    + finish
+                    + '", "message": {"role": "assistant", "content": "'
+                    for finish in ("stop", "content_filter")
+                ),
                 '], "response": {}, "error_str": "upstream error"}\n',
             ],
-            failed.astype(int),
+            np.where(failed, 2, log.refused[rows].astype(int)),
         ),
         np.where(failed, empty, said),
-        np.where(failed, empty, pool.add(['"}}]}, "error_str": null}\n'])),
+        ends,
     ]
     length = len(before) + 5 * turn + len(after)
     start = np.cumsum(length) - length

@@ -31,7 +31,16 @@ AGENTS = (
     "okhttp/5.1.0",
     "open-webui/0.6.36",
 )
-MODELS = ("meridian-large", "meridian-mini", "meridian-reason", "meridian-large-2026-06")
+MODELS = ("meridian-large", "meridian-mini", "meridian-reason", "meridian-large-2026-06", "meridian-next")
+REASONING = 2
+RELEASED = 4
+"""The model that comes out during a log, if one does; nobody uses it before."""
+SIGNING = (REASONING, RELEASED)
+"""Models that sign their reasoning, so that it can be handed back in the next turn."""
+EXEMPTIONS = (
+    ("research", "safety evaluation, agreed in writing"),
+    ("synthetic data", "synthetic-data contract, agreed in writing"),
+)
 
 ZONES = np.array([-8, -7, -6, -5, -3, 0, 1, 2, 3, 5, 7, 8, 9, 10])
 ZONE_WEIGHTS = np.array([9, 4, 8, 14, 6, 9, 12, 8, 4, 9, 4, 7, 4, 2], float) / 100
@@ -135,7 +144,7 @@ def people(
         "signup_prefix": np.where(rng.random(n) < 0.7, home, residential(rng, n)),
         "verification": _choose(rng, (0.42, 0.28, 0.22, 0.07, 0.01), n),
         "contract": np.where(plan == 4, np.round(rng.lognormal(9, 1, n), -2), 0.0),
-        "exempt": np.zeros(n, bool),
+        "exempt": np.full(n, NONE),
         "zone": rng.choice(ZONES, n, p=ZONE_WEIGHTS) if zones is None else zones,
         "home": home,
         "second": second,

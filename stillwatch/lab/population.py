@@ -24,6 +24,7 @@ from stillwatch.lab.people import (
     people,
     residential,
 )
+from stillwatch.lab.rewording import reworded
 from stillwatch.lab.rows import FAMOUS, converse, own_text, serve, volumes
 from stillwatch.lab.world import NONE, START, World
 
@@ -67,7 +68,13 @@ def web_prompt(world: World, rng: np.random.Generator, n: int) -> None:
 
 def developer(world: World, rng: np.random.Generator, n: int) -> None:
     """People with an application of their own: a private system prompt in every request, mostly single turns."""
-    who = world.add_accounts("developer", people(world, rng, n, BUILDER))
+    columns = people(world, rng, n, BUILDER)
+    aside = world.rng("developers' habits")
+    columns["sampling"] = np.full(n, 0.06)
+    probes = aside.random(n) < 0.01  # safety researchers: a fifth of what they ask is refused
+    columns["refusal"] = np.where(probes, aside.uniform(0.1, 0.4, n), np.nan)
+    columns["exempt"] = np.where(probes & (aside.random(n) < 0.4), 0, NONE)
+    who = world.add_accounts("developer", columns)
     per_day = volumes(world, rng, n, 0.9, 1.8, huge=0.003)
     system = own_text(world, rng, n, "system", (2, 9))
     # A few ask for written-out reasoning in their own words; that alone is nothing.
@@ -171,7 +178,18 @@ def one_organisation(
     system = np.repeat(own_text(world, rng, 1, "system", (4, 12)), n)
     rate = volumes(world, rng, n, per_day, 0.9)
     service = rng.random(n) < 0.06
-    converse(world, rng, who[~service], rate[~service], working=True, system=system[~service], mean_turns=3.0)
+    # Some firms share a workspace: what one account began, and the reasoning signed for it, another carries on.
+    shares = 0.25 if world.rng(group + " workspace").random() < 0.25 else 0.0
+    converse(
+        world,
+        rng,
+        who[~service],
+        rate[~service],
+        working=True,
+        system=system[~service],
+        mean_turns=3.0,
+        handover=shares,
+    )
     serve(
         world,
         rng,
@@ -232,13 +250,20 @@ def one_evaluation(world: World, rng: np.random.Generator, n: int, group: str) -
     """One nightly evaluation: a fixed list, run every night at one hour by each account with its own part."""
     columns = people(world, rng, n, COMPANY)
     one_firm(world, rng, columns)
+    aside = world.rng(group + " habits")
+    kind_of = aside.random()
+    columns["sampling"] = np.full(n, 0.35)
+    if kind_of < 0.2:  # red teams
+        columns["refusal"] = np.full(n, aside.uniform(0.1, 0.5))
     who = world.add_accounts("evaluation", columns, group=group)
     tests = int(min(rng.integers(12, 110), max(20, world.honest_accounts // 20)))
     kind = str(rng.choice(["instruction", "chat", "code"], p=[0.6, 0.3, 0.1]))
     seeds = rng.integers(1, 2**63, (n, tests)).astype(np.uint64)
     # Some evaluations want the reasoning written out: elicitation without harvesting.
     wants = rng.random() < 0.2
-    head = own_text(world, rng, 1, "wrapper" if wants else "batch", (1, 1))[0]
+    judges = 0.2 <= kind_of < 0.45  # a model grades the answers of others
+    asks = "wrapper" if wants else "grading" if judges else "cleaning" if kind_of > 0.9 else "batch"
+    head = own_text(world, rng, 1, asks, (1, 1))[0]
     nights = np.arange(world.days) * DAY + rng.uniform(0, 24) * 3600
     account, night, test = (
         x.ravel() for x in np.meshgrid(np.arange(n), nights, np.arange(tests), indexing="ij")
@@ -292,6 +317,7 @@ def one_build_runner(world: World, rng: np.random.Generator, n: int, group: str)
     """One company's review bots: code in every request, bursts, addresses from a cloud's pool."""
     columns = people(world, rng, n, COMPANY)
     one_firm(world, rng, columns)
+    columns["keys"] = world.rng(group + " keys").integers(1, 6, n)
     who = world.add_accounts("build runner", columns, group=group)
     serve(
         world,
@@ -323,6 +349,12 @@ def one_class(world: World, rng: np.random.Generator, n: int, group: str) -> Non
     columns["signup_prefix"] = np.where(rng.random(n) < 0.6, school, columns["signup_prefix"])
     who = world.add_accounts("class", columns, group=group)
     assignment = np.repeat(own_text(world, rng, 1, "document", (3, 6)), n)
+    aside = world.rng(group + " wording")
+    if aside.random() < 0.4:  # told to put it in their own words, most do
+        said = world.constant(
+            reworded(world, int(assignment[0])), 1, aside.integers(1, 2**63, n).astype(np.uint64)
+        )
+        assignment = np.where(aside.random(n) < 0.8, said, assignment)
     length = float(rng.uniform(2, 6))
     # The week of the assignment is a small log of its own, moved to where it belongs.
 

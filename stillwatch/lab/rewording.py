@@ -7,7 +7,12 @@ one in several hundred requests repeats it, whichever it is; a run of 63 bytes c
 
 from __future__ import annotations
 
+from zlib import crc32
+
+import numpy as np
+
 from stillwatch.lab.texts import Range, Texts
+from stillwatch.lab.world import World
 
 _SMALL = ("so", "then", "please", "just", "now", "also", "again", "still", "here", "well")
 
@@ -38,22 +43,21 @@ _OTHER = {
 }
 
 
+def reworded(world: World, constant: int) -> Range:
+    """Other wordings of one constant text of a world."""
+    lo, span, k, seed = world.constant_table()[[constant]].T
+    texts = world.prompts.texts
+    numbers = (x.astype(np.int64) for x in (lo, span, k))
+    return reword(texts, texts.render(*numbers, seed)[0].as_py())
+
+
 def reword(texts: Texts, original: str) -> Range:
     """Add a template to `texts` whose every filling is another wording of `original`."""
     words = original.split()
-    name = f"reworded {original}"
-    slots = []
-    for i in range(0, len(words), 2):
-        slots.append(f"w{abs(hash_of(name))}x{i}")
-        texts.words(slots[-1], _variants(words[i : i + 2], i))
-    return texts.add([" ".join("{" + s + "}" for s in slots)])
-
-
-def hash_of(name: str) -> int:
-    """A number for a name, the same in every process."""
-    from zlib import crc32
-
-    return crc32(name.encode())
+    slots = [f"w{crc32(original.encode())}x{i}" for i in range(0, len(words), 2)]
+    for i, slot in enumerate(slots):
+        texts.words(slot, _variants(words[2 * i : 2 * i + 2], 2 * i))
+    return texts.add([" ".join("{" + slot + "}" for slot in slots)])
 
 
 def _variants(pair: list[str], place: int) -> list[str]:

@@ -46,11 +46,13 @@ def converse(
     head: int | np.ndarray = NONE,
     copied: float | None = None,
     output: float = 260.0,
+    handover: float = 0.0,
 ) -> None:
     """People chat: sessions by their own day, a growing history, now and then a copied text.
 
     `system` and `head` are constant texts, one for all or one per account; `copied` is the chance that a session opens
-    with a text copied from the web (default `COPIED` times the world's sharing).
+    with a text copied from the web (default `COPIED` times the world's sharing); `handover` is the chance that a
+    conversation is carried on by a colleague, as in a workspace that a firm shares.
     """
     zone = world.account("zone", accounts)
     created = world.account("created", accounts)
@@ -64,9 +66,15 @@ def converse(
     chance = COPIED * world.sharing if copied is None else copied
     opens = np.flatnonzero((turn == 1) & (rng.random(len(turn)) < chance))
     head[opens] = copied_texts(world, rng, seconds[opens])
+    sender = who
+    if handover and len(accounts) > 1:
+        aside = rng.spawn(1)[0]
+        passed = aside.random(len(starts)) < handover
+        colleague = (owner + aside.integers(1, len(accounts), len(starts))) % len(accounts)
+        sender = np.where(passed[session] & (turn > 1), colleague[session], who)
     world.add_rows(
         rng,
-        accounts[who],
+        accounts[sender],
         seconds,
         body or world.prompts["chat"],
         k=k,

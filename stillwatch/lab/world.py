@@ -29,7 +29,7 @@ ACCOUNT_COLUMNS = {
     "signup_prefix": np.int32,
     "verification": np.int8,
     "contract": np.float64,  # requests a month, 0 without contract
-    "exempt": np.bool_,
+    "exempt": np.int8,  # a place in people.EXEMPTIONS, NONE without one
     "zone": np.int8,  # hours east of UTC
     "home": np.int32,  # the account's prefixes
     "second": np.int32,
@@ -40,9 +40,19 @@ ACCOUNT_COLUMNS = {
     "opens": np.float64,  # seconds since the start between which it sends at all
     "closes": np.float64,
     "adopts": np.float64,  # seconds since the start at which it moves to a new model; NaN: like everybody
+    "refusal": np.float32,  # chance that a request is refused; NaN: like everybody
+    "sampling": np.float32,  # chance that it asks for several choices, and for logprobs; NaN: like everybody
+    "keys": np.int8,  # credentials; 0: as many as anybody
 }
 
-DEFAULTS: dict[str, float] = {"opens": -np.inf, "closes": np.inf, "adopts": np.nan}
+DEFAULTS: dict[str, float] = {
+    "opens": -np.inf,
+    "closes": np.inf,
+    "adopts": np.nan,
+    "refusal": np.nan,
+    "sampling": np.nan,
+    "keys": 0,
+}
 """Of columns that most kinds of accounts leave out."""
 
 ROW_COLUMNS = {
@@ -85,8 +95,8 @@ class World:
     counters: dict[str, int] = field(default_factory=dict)
     release: float | None = None
     """Seconds since the start at which a new model comes out."""
-    actions: list[tuple[int, float, str, str]] = field(default_factory=list)
-    """What the provider did: (account, seconds since the start, rung, reason)."""
+    actions: list[tuple[int, float, float, str, str]] = field(default_factory=list)
+    """What the provider did: (account, seconds since the start, seconds when it was lifted or inf, rung, reason)."""
 
     @property
     def seconds(self) -> float:
@@ -118,9 +128,9 @@ class World:
         """Values of an account column for indices that `add_accounts` gave."""
         return np.concatenate([a[column] for a in self.accounts])[index]
 
-    def act(self, account: int, seconds: float, rung: str, reason: str) -> None:
+    def act(self, account: int, seconds: float, rung: str, reason: str, lifted: float = np.inf) -> None:
         """Note that the provider did something to an account; what follows from it is the caller's to compose."""
-        self.actions.append((int(account), float(seconds), rung, reason))
+        self.actions.append((int(account), float(seconds), float(lifted), rung, reason))
 
     def constant(self, where: Range, k: int | np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Name texts that stand in many requests (system prompts, wrappers, templates); gives their indices.

@@ -15,8 +15,8 @@ from stillwatch.engine.schema import RAW
 from stillwatch.lab.compose import Chunk, Log, chunks
 from stillwatch.lab.gather import joined
 from stillwatch.lab.names import Names, labels, named, prefixes
-from stillwatch.lab.people import AGENTS, CARDS, EMAILS, MODELS, PLANS, VERIFICATION
-from stillwatch.lab.world import START
+from stillwatch.lab.people import AGENTS, CARDS, EMAILS, EXEMPTIONS, MODELS, PLANS, VERIFICATION
+from stillwatch.lab.world import NONE, START
 
 
 def write_parquet(log: Log, names: Names, out: Path, progress: Callable[[int], None]) -> list[Path]:
@@ -54,10 +54,8 @@ def write_accounts(log: Log, names: Names, out: Path) -> Path:
             "signup_prefix": prefixes(log.world, a["signup_prefix"]),
             "verification_level": labels(VERIFICATION, a["verification"]),
             "contract_volume": pa.array(contract, mask=contract == 0),
-            "exemption": pa.array(np.where(a["exempt"], "research", ""), mask=~a["exempt"]),
-            "exemption_reason": pa.array(
-                np.where(a["exempt"], "safety evaluation, agreed in writing", ""), mask=~a["exempt"]
-            ),
+            "exemption": labels(tuple(kind for kind, _ in EXEMPTIONS), a["exempt"]),
+            "exemption_reason": labels(tuple(reason for _, reason in EXEMPTIONS), a["exempt"]),
         }
     )
     path = out / "accounts.csv"
@@ -66,7 +64,7 @@ def write_accounts(log: Log, names: Names, out: Path) -> Path:
 
 
 def write_actions(log: Log, names: Names, out: Path) -> Path:
-    """actions.csv: a few limits and checks, on anybody."""
+    """actions.csv: a few limits and checks, on anybody, and who was suspended."""
     rng = log.world.rng("actions")
     n = len(log.accounts["created"])
     targets = np.sort(rng.choice(n, max(1, n // 200), replace=False))
@@ -74,8 +72,18 @@ def write_actions(log: Log, names: Names, out: Path) -> Path:
     at = START + (rng.random(len(targets)) * log.world.seconds).astype(np.int64)
     order = np.argsort(at)
     targets, at = targets[order], at[order]
-    rung = rng.choice(3, len(targets), p=[0.6, 0.3, 0.1])
-    undone = rng.random(len(targets)) < 0.3
+    which = rng.choice(3, len(targets), p=[0.6, 0.3, 0.1])
+    lifted = np.where(rng.random(len(targets)) < 0.3, at + 86400.0, np.inf)
+    rungs = np.array(["lower burst", "step-up verification", "quota"], object)[which]
+    reasons = np.array(["burst above plan", "payment check", "unpaid invoice"], object)[which]
+    if done := log.world.actions:
+        account, seconds, until, rung, reason = (np.array(c) for c in zip(*done, strict=True))
+        targets, at = np.r_[targets, account], np.r_[at, START + seconds.astype(np.int64)]
+        lifted = np.r_[lifted, START + until]
+        rungs, reasons = np.r_[rungs, rung], np.r_[reasons, reason]
+    order = np.argsort(at, kind="stable")
+    targets, at, lifted, rungs, reasons = (x[order] for x in (targets, at, lifted, rungs, reasons))
+    undone = np.isfinite(lifted)
     stamp = "%Y-%m-%dT%H:%M:%SZ"
 
     def when(seconds: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
@@ -85,10 +93,10 @@ def write_actions(log: Log, names: Names, out: Path) -> Path:
         {
             "account_id": names.account.take(pa.array(targets)),
             "time": when(at),
-            "rung": labels(("lower burst", "step-up verification", "quota"), rung),
-            "reason": labels(("burst above plan", "payment check", "unpaid invoice"), rung),
-            "expires_at": when(at + 7 * 86400),
-            "reversed_at": when(at + 86400, ~undone),
+            "rung": pa.array(rungs, pa.string()),
+            "reason": pa.array(reasons, pa.string()),
+            "expires_at": when(at + np.where(rungs == "suspend", 90, 7) * 86400),
+            "reversed_at": when(np.where(undone, lifted, 0).astype(np.int64), ~undone),
         }
     )
     path = out / "actions.csv"
@@ -129,6 +137,8 @@ def _canonical(log: Log, names: Names, chunk: Chunk) -> dict[str, pa.Array]:
     temperature, cap = (log.accounts[c][who] for c in ("temperature", "max_tokens"))
     failed = log.failed[chunk.rows]
     at = pa.array(who)
+    refused = log.refused[chunk.rows]
+    choices = log.choices[who].astype(np.int64)
     model = labels(MODELS, log.model[chunk.rows])
     # All user texts of a request, oldest first: text, line feed, text, ..., text.
     gap = len(chunk.units)
@@ -147,7 +157,7 @@ def _canonical(log: Log, names: Names, chunk: Chunk) -> dict[str, pa.Array]:
         "record_id": names.record(chunk),
         "time": pa.array(r["time"]),
         "account": names.account.take(at),
-        "credential": names.credential.take(at),
+        "credential": names.credential.take(pa.array(names.key(chunk.rows))),
         "organization": names.organization.take(at),
         "conversation": names.trace(chunk),
         "client_address": names.address(chunk),
@@ -157,12 +167,28 @@ def _canonical(log: Log, names: Names, chunk: Chunk) -> dict[str, pa.Array]:
         "response_model": model,
         "temperature": pa.array(np.round(temperature.astype(np.float64), 2), mask=np.isnan(temperature)),
         "max_tokens": pa.array(cap.astype(np.int64), mask=cap == 0),
+        "n_choices": pa.array(choices, mask=choices == 0),
+        "logprobs": pa.array(log.logprobs[who], mask=~log.logprobs[who]),
         "input_tokens": pa.array(names.input_tokens(chunk)),
         "output_tokens": pa.array(log.tokens[chunk.rows]),
-        "finish_reason": pa.array(np.where(failed, None, "stop"), pa.string()),
+        "finish_reason": pa.array(
+            np.where(failed, None, np.where(refused, "content_filter", "stop")), pa.string()
+        ),
+        "refused": pa.array(refused),
+        "reasoning_visible": pa.array(np.zeros(len(who), bool)),
+        "signatures_minted": _lists(names, np.where(log.minted[chunk.rows], chunk.rows, NONE)),
+        "signatures_presented": _lists(names, log.presented[chunk.rows]),
         "status_code": pa.array(np.where(failed, 500, 200)),
         "system": systems.take(pa.array(np.maximum(place, 0), mask=place < 0)),
         "prompt": prompts,
         "turns": pa.array(r["turn"].astype(np.int64)),
         "latency_ms": pa.array(np.round(log.latency[chunk.rows] * 1000)),
     }
+
+
+def _lists(names: Names, rows: np.ndarray) -> pa.Array:
+    """One signature or none for each of `rows`."""
+    here = rows != NONE
+    ends = np.concatenate([[0], np.cumsum(here)]).astype(np.int32)
+    signatures = names.signature(rows[here]).cast(pa.string())
+    return pa.ListArray.from_arrays(pa.array(ends), signatures, mask=pa.array(~here))

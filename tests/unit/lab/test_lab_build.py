@@ -16,6 +16,8 @@ import pytest
 from stillwatch.engine.schema import ACCOUNTS, RAW
 from stillwatch.errors import InputError
 from stillwatch.lab import arrivals, build
+from stillwatch.lab.lookalikes import kinds
+from stillwatch.lab.lookalikes import plant as plant_lookalikes
 from stillwatch.lab.prompts import prompts
 from stillwatch.lab.scenarios.enterprise import size
 from stillwatch.lab.world import START, World
@@ -176,15 +178,26 @@ def test_every_scenario_builds(tmp_path):
         assert built.n_exchanges == pc.sum(truth["exchanges"]).as_py() > 0
 
 
-def test_lookalikes_hold_ten_groups_of_each_kind(tmp_path):
+def test_lookalikes_hold_ten_groups_of_each_kind_and_each_is_a_role(tmp_path):
     built = build("lookalikes", tmp_path, seed=3, honest_accounts=300, days=2, format="parquet")
     truth = pq.read_table(built.truth)
-    groups: dict[str, set[str]] = defaultdict(set)
-    for g in truth["group"].to_pylist():
-        if g:
-            groups[g.rpartition(" ")[0]].add(g)
-    for kind in ("evaluation", "retrieval", "runner", "class", "framework", "gateway", "batch"):
-        assert len(groups["alike " + kind]) >= 10, kind
+    groups: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for role, g in zip(truth["role"].to_pylist(), truth["group"].to_pylist(), strict=True):
+        if role.startswith("alike "):
+            groups[role][g] += 1
+    assert set(groups) == {"alike " + kind for kind in kinds()}
+    for role, sizes in groups.items():
+        assert len(sizes) >= 10 or role == "alike rationale framework", role
+        assert min(sizes.values()) >= 5, role
+        assert all(g.startswith(role) for g in sizes)
+    assert pc.sum(truth["share"]).as_py() == 0
+
+
+def test_twenty_groups_of_each_kind_are_about_three_thousand_accounts():
+    rng = np.random.default_rng(1)
+    world = World(3, 1, 1000, 1.0, 0.8, prompts(rng, None), arrivals.own_clients(rng))
+    plant_lookalikes(world, 20)
+    assert 2500 < world.n_accounts < 3600
 
 
 def test_two_groups_never_have_one_name():
