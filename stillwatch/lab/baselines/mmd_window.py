@@ -215,10 +215,14 @@ def _draw(
     features: NDArray[np.float32], size: int, windows: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Sums of the features of windows of `size` different rows each."""
-    out = np.empty((windows, features.shape[1]), np.float32)
-    for w in range(windows):
-        out[w] = features[rng.choice(len(features), min(size, len(features)), replace=False)].sum(axis=0)
-    return out
+    out = []
+    for first in range(0, windows, 100):
+        drawn = np.zeros((min(100, windows - first), len(features)), np.float32)
+        # the places of the `size` smallest of random numbers are a sample without replacement
+        kept = np.argpartition(rng.random(drawn.shape, np.float32), size - 1, axis=1)[:, :size]
+        np.put_along_axis(drawn, kept, 1, axis=1)
+        out.append(drawn @ features)
+    return np.concatenate(out)
 
 
 def _tokens(minhash: NDArray[np.int32]) -> NDArray[np.int64]:
