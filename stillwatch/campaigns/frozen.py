@@ -17,10 +17,18 @@ expectation is at most 1. The smaller of the two questions then holds against "o
 
 *Many groups, for ever.* The groups that are frozen on the j-th day on which any is share a part of the budget that is
 fixed beforehand, ``spent(j)``, whose sum over all j is at most 1. With the weight w of each group, the k groups are
-supported for which ``w e >= 1 / (alpha k)``, for the largest such k (weighted e-BH; Wang & Ramdas 2022, section 5; Xu,
-Fischer & Ramdas 2025, for weights that never end). The false discovery proportion is then at most alpha times the sum
-of ``w e`` over true nulls, at every moment, and since no term ever falls, the expectation of the *largest* false
-discovery proportion that is ever shown is at most alpha.
+supported for which ``w e >= 1 / (alpha k)``, for the largest such k: online e-BH (Fischer, Xu & Ramdas 2024), in which
+groups may keep coming and be decided later. The false discovery proportion at any moment is at most alpha times the sum
+of ``w e`` over the true nulls. No term of that sum ever falls, so that the expectation of the *largest* false discovery
+proportion that is ever shown is at most alpha, and a group that is supported stays so. (For e-values that rise and fall
+neither holds: Tavyrikov, Goeman & de Heide 2025.)
+
+References
+----------
+Vovk, V. and Wang, R. (2021). E-values: calibration, combination and applications. Ann. Statist. 49, 1736-1754.
+Fischer, L., Xu, Z. and Ramdas, A. (2024). An online generalization of the (e-)Benjamini-Hochberg procedure.
+arXiv:2407.20683.
+Tavyrikov, Y., Goeman, J. and de Heide, R. (2025). Carefree multiple testing with e-processes. arXiv:2501.19360.
 """
 
 from __future__ import annotations
@@ -45,8 +53,8 @@ SAME = 0.8
 """A proposal whose accounts have this Jaccard index with those of an open group of its proposer is that group."""
 MOST_OPEN = 1000
 """Groups that are tested at one time; a day's proposals beyond find no place, the smaller ones first."""
-_BUDGET = 2.1097427
-"""Sum of 1 / (n ln(n)^2) over n = 2, 3, ..., rounded up."""
+_BUDGET = 2.10975
+"""Sum of 1 / (n ln(n)^2) over n = 2, 3, ..., which is 2.1097428, rounded up."""
 
 Pair = list[float]
 """Logarithms of an e-value and of the largest it could have been."""
@@ -60,8 +68,7 @@ class Look:
     days: int
     """Days with exchanges since the group was frozen."""
     kinds: dict[str, Pair]
-    missing: list[str] = field(default_factory=list)
-    """What could not be tested, with the reason."""
+    """What could be tested; the group's other kinds had too little data."""
 
 
 @dataclass(slots=True)
@@ -73,6 +80,7 @@ class Frozen:
     proposer: str
     accounts: int
     materials: list[int]
+    """Codes among those of its day, while it has looks to come."""
     weight: float
     """Share of the budget, above 0; over all groups ever frozen they add up to at most 1."""
     planned: list[int]
@@ -178,7 +186,7 @@ def look_of(day: str, days: int, result: Score, signals: dict[str, ModuleType]) 
         kind: [float(average_evalues(np.array(column))) for column in zip(*found, strict=True)]
         for kind, found in pairs.items()
     }
-    return Look(day, days, kinds, list(result.not_tested))
+    return Look(day, days, kinds)
 
 
 def is_open(group: Frozen, oldest: str) -> bool:

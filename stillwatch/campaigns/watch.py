@@ -49,7 +49,6 @@ from stillwatch.campaigns.members import read_accounts
 from stillwatch.campaigns.scan import propose
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InputError, IntegrityError
-from stillwatch.identity import show
 from stillwatch.identity.keys import sync_folder
 from stillwatch.records import Decision, Run
 
@@ -66,8 +65,8 @@ class Watched:
     decision: Decision
     reason: str
     log_needed: float
-    members: tuple[str, ...]
-    """Pseudonyms of the accounts, where the group is open or supported."""
+    members: tuple[int, ...]
+    """Account ids, where the group is open or its e-value passed; of others nothing but the number is kept."""
 
     @property
     def days_tested(self) -> int:
@@ -271,8 +270,7 @@ class _Watcher:
             decision, why = decide_frozen(
                 group, rejected=reject, exempt=len(reasons), reasons=sorted(set(reasons)), alpha=alpha
             )
-            names = tuple(show("account", a) for a in accounts.tolist())
-            shown.append(Watched(group, decision, why, group.log_needed(alpha), names))
+            shown.append(Watched(group, decision, why, group.log_needed(alpha), tuple(accounts.tolist())))
         return tuple(sorted(shown, key=_rank))
 
     def _aggregate(self, day: str) -> None:
@@ -308,10 +306,10 @@ class _Watcher:
                 memory_limit=self.memory_limit, threads=self.threads,
             )  # fmt: skip
             for group, found in zip(groups, scores, strict=True):
-                if found is None:
-                    group.looks.append(Look(day, len(fresh), {}, ["none of its accounts was seen"]))
-                else:
-                    group.looks.append(look_of(day, len(fresh), found, self.signals))
+                blank = Look(day, len(fresh), {})
+                group.looks.append(look_of(day, len(fresh), found, self.signals) if found else blank)
+                if group.done:
+                    group.materials = []
 
     def _freeze(self, day: str) -> None:
         """Propose groups from the window and freeze those that no open group is."""

@@ -11,7 +11,7 @@ import typer
 from stillwatch.cli import output
 
 if TYPE_CHECKING:
-    from stillwatch.campaigns import Scan
+    from stillwatch.campaigns import Scan, Watch
     from stillwatch.records import Card, Finding
 
 app = typer.Typer(help="Which accounts act as one and harvest the model?", no_args_is_help=True)
@@ -77,6 +77,71 @@ def scan(
     if written:
         output.note(f"report: {written}")
     if fail_on and any(f.decision == fail_on for f in found.findings):
+        raise typer.Exit(10)
+
+
+@app.command()
+def watch(
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    until: Annotated[
+        str, typer.Option(help="Days up to this one (YYYY-MM-DD) are complete; else the newest day waits.")
+    ] = "",
+    window_days: Annotated[
+        int | None, typer.Option(help="Days from which groups are proposed.", show_default="14")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Bound on the false discovery rate, for ever.", show_default="0.01")
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            help="How much likelier, in odds, honest groups may be to be alike than matched accounts.",
+            show_default="3.0",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the random orders in which members are drawn.", show_default="1"),
+    ] = None,
+    memory_limit: Annotated[str, typer.Option(help="Memory for the engine, such as 1GB.")] = "1GB",
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the engine.")] = 2,
+    fail_on: Annotated[str, typer.Option(help="Exit with 10 when a group has this decision.")] = "",
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="With --json, real account names; the journal records it.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also groups with nothing to tell.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Process the days that came since the last time: test what was frozen before them, freeze what is new."""
+    from stillwatch import campaigns
+    from stillwatch.cases.journal import Journal
+    from stillwatch.engine.tables import Workspace
+    from stillwatch.errors import InputError
+
+    if fail_on not in ("", "supported", "inconclusive"):
+        raise InputError(f"--fail-on takes supported or inconclusive, found {fail_on!r}")
+    with output.progress("watching") as update:
+        found = campaigns.watch(
+            workspace,
+            until=until or None,
+            window_days=window_days,
+            alpha=alpha,
+            gamma=gamma,
+            seed=seed,
+            memory_limit=memory_limit,
+            threads=threads,
+            on_day=lambda day, number, days: update(number / days, day),
+        )
+    supported = [w.group.key for w in found.supported]
+    Journal(Workspace(workspace).journal).append(
+        "watch",
+        {
+            "run": found.run.id, "days": list(found.days), "state": found.state, "supported": supported,
+            "late": found.late, "config": found.run.config,
+        },
+    )  # fmt: skip
+    _show_watch(found, workspace, json=json, reveal=reveal, everything=everything)
+    if fail_on and any(w.decision == fail_on for w in found.groups):
         raise typer.Exit(10)
 
 
@@ -236,6 +301,76 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
         )
     if rows:
         output.line(f"Next: stillwatch campaigns explain {rows[0][0]}")
+
+
+def _show_watch(found: Watch, workspace: Path, *, json: bool, reveal: bool, everything: bool) -> None:
+    from stillwatch import identity
+    from stillwatch.campaigns.words import power
+
+    if json:
+        ids = sorted({account for w in found.groups for account in w.members})
+        names = _names(workspace, ids, reveal=reveal, why="watch")
+        output.json_lines(
+            {
+                "campaign": w.group.name,
+                "decision": w.decision,
+                "reason": w.reason,
+                "days_tested": w.days_tested,
+                "acts_as_one": w.group.acts_as_one,
+                "harvesting": w.group.harvesting,
+                "log_evalue": w.group.log_evalue,
+                "log_evalue_needed": w.log_needed,
+                "members": [names.get(a, identity.show("account", a)) for a in w.members],
+                **{k: v for k, v in asdict(w.group).items() if k not in ("name", "place", "materials")},
+            }
+            for w in found.groups
+        )
+        return
+    shown = [w for w in found.groups if everything or w.decision == "supported"]
+    if not everything:
+        near = [w for w in found.groups if w.decision != "supported" and _near(w.group.log_evalue)]
+        shown += near[:FEW]
+    rows = [
+        (w.group.name, w.decision, w.group.accounts, w.days_tested, f"e = {power(w.group.acts_as_one)}",
+         f"e = {power(w.group.harvesting)}", w.group.frozen, f"({w.reason})" if w.reason else "")
+        for w in shown
+    ]  # fmt: skip
+    columns = [
+        "CAMPAIGN",
+        "DECISION",
+        "ACCOUNTS",
+        "DAYS TESTED",
+        "ACTS AS ONE",
+        "HARVESTING",
+        "FROZEN",
+        "",
+    ]
+    if rows:
+        output.table(rows, columns)
+    if not found.last_day:
+        output.line("No day is complete yet: a day is when a later one has exchanges, or with --until.")
+        return
+    output.line(
+        f"{output.count(len(found.days), 'day')} processed, the last one {found.last_day}; "
+        f"{output.count(len(found.groups), 'group was', 'groups were')} frozen so far; "
+        f"false discovery rate held at {found.alpha:.0%} for ever."
+    )
+    if hidden := len(found.groups) - len(rows):
+        output.line(f"{output.count(hidden, 'group')} not shown: nothing to tell so far (--all).")
+    if found.waiting:
+        output.line(f"{found.waiting} may still get exchanges and waits for a later day (--until).")
+    if found.late:
+        output.line(
+            f"{output.count(sum(found.late.values()), 'exchange')} came after their day was processed: "
+            "earlier tests stay as they were."
+        )
+    if found.unplaced:
+        output.line(f"{output.count(found.unplaced, 'proposal')} found no place among the open groups.")
+    output.line("Next: stillwatch logs import FILE, then stillwatch campaigns watch again")
+
+
+def _near(log_evalue: float | None) -> bool:
+    return log_evalue is not None and log_evalue >= WORTH_A_LOOK
 
 
 def _worth_showing(found: Scan) -> list[Finding]:

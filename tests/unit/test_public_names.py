@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 NAMES = {
-    "stillwatch.campaigns": ["MEMBERS", "Scan", "latest", "planned_sql", "save", "scan"],
+    "stillwatch.campaigns": ["MEMBERS", "Scan", "Watch", "latest", "planned_sql", "save", "scan", "watch"],
     "stillwatch.cases": ["Entry", "Journal", "write_report"],
     "stillwatch.identity": ["KEPT", "PREFIX", "Keys", "Pseudonyms", "parse", "show"],
     "stillwatch.lab": ["Built", "Score", "Share", "build", "score"],
