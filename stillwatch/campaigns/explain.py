@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stillwatch.campaigns import words
-from stillwatch.campaigns.alternatives import Facts, explanations
+from stillwatch.campaigns.alternatives import NEARLY_ALL, Facts, Look, asked_first
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.scoring import Score
+from stillwatch.campaigns.share import Keys, Shares
 from stillwatch.identity import show
-from stillwatch.records import Decision, Excluded, Finding
+from stillwatch.records import Decision, Finding
 
 EXEMPT = 0.5
 """A group of which this share is exempt is never supported."""
@@ -32,12 +35,21 @@ def name_of(group: Group) -> str:
     return "c-" + sha256(group.proposer.encode() + group.accounts.astype("<i8").tobytes()).hexdigest()[:6]
 
 
-def decide(result: Score, facts: Facts, *, rejected: bool, log_needed: float) -> tuple[Decision, str]:
-    """The decision on one group and the reason in a few words."""
+def decide(
+    result: Score, facts: Facts, looks: Sequence[Look] = (), *, rejected: bool, log_needed: float
+) -> tuple[Decision, str]:
+    """The decision on one group and the reason in a few words.
+
+    What an innocent explanation explains as well, for nearly all accounts, is not supported before somebody was
+    asked. One organisation or payer, a contract, and the look-alikes that are told by what the accounts do have this
+    say (`alternatives.asked_first`); an explanation that merely cannot be excluded has not.
+    """
     if facts.exempt >= EXEMPT * facts.members:
         return "not supported", "exempt: " + "; ".join(facts.exempt_reasons)
     if rejected and max(facts.organisation_share or 0, facts.payer_share or 0) >= DECLARED:
         return "inconclusive", "one organisation or payer: ask it"
+    if rejected and (look := asked_first(looks)) is not None:
+        return "inconclusive", f"may be {look.name}: ask"
     if rejected:
         return "supported", ""
     if result.log_evalue is None or result.log_ceiling is None:
@@ -59,6 +71,25 @@ def _who(facts: Facts) -> str:
     return "one organisation" + (", one gateway" if (facts.prefix_share or 0) >= DECLARED else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is measured of a group that acts as one, and of no other.
+
+    Parameters
+    ----------
+    keys
+        By what its exchanges are told.
+    shares
+        Of its accounts that are not exempt.
+    taken
+        What it took, see `stillwatch.campaigns.taken`; empty for a part of another group.
+    """
+
+    keys: Keys
+    shares: Shares
+    taken: dict[str, Any]
+
+
 def campaign_finding(
     group: Group,
     result: Score,
@@ -66,6 +97,8 @@ def campaign_finding(
     facts: Facts,
     shape: dict[str, float],
     *,
+    looks: Sequence[Look],
+    examined: Examined | None,
     decision: Decision,
     reason: str,
     log_needed: float,
@@ -77,53 +110,106 @@ def campaign_finding(
     part_of: str,
 ) -> Finding:
     """One group as a Finding; `details` holds the facts that screens and reports show."""
-    alternatives = explanations(facts, result, members, shape, log_needed)
+    counted = members if _mostly_exempt(facts) else members.filter(pc.is_null(members["exemption"]))
+    taken = examined.taken if examined else {}
     details = {
         "campaign": name_of(group),
         "reason": reason,
-        "accounts": len(members),
-        "exchanges": _total(members["exchanges"]),
-        "share": _share(members),
-        "since": _day(members["first"], min),
-        "until": _day(members["last"], max),
-        "takes": words.takes(shape),
+        "accounts": len(counted),
+        "exchanges": _total(counted["exchanges"]),
+        **_shares(counted, examined),
+        "since": _day(counted["first"], min),
+        "until": _day(counted["last"], max),
+        "takes": words.takes(shape, taken),
         "daily": daily,
         "proposed_by": group.proposer,
         "acts_as_one": result.acts_as_one,
         "harvesting": result.harvesting,
         "confirmed_by": words.confirmed(result, facts),
         "harvest_words": words.harvest(shape),
+        "taken": taken,
+        "taken_words": [list(pair) for pair in words.what_was_taken(taken)],
+        "open_for_nearly_all": [
+            look.name for look in looks if look.excluded is False and look.open_for >= NEARLY_ALL
+        ],
+        "exempt": _exempt(members),
         "texts": list(texts),
-        "members": _listed(members),
+        "material": examined.keys.as_json() if examined else {},
+        "members": _listed(counted),
         "part_of": part_of,
     }
     return Finding(
         subject=name_of(group),
-        claim=words.claim(decision, len(members), log_needed, result),
+        claim=words.claim(decision, len(counted), log_needed, result),
         decision=decision,
         results=result.results,
         family=f"{proposed} groups proposed in this scan; e-BH at a false discovery rate of {alpha:.0%}",
         log_evalue=result.log_evalue,
         log_evalue_needed=log_needed,
-        alternatives=tuple(alternatives),
-        limits=tuple(_limits(result, members, alternatives)),
+        alternatives=tuple(look.as_excluded() for look in looks),
+        limits=tuple(_limits(result, counted, facts, looks, examined)),
         run=run,
         details=details,
     )
 
 
-def _limits(result: Score, members: pa.Table, alternatives: Sequence[Excluded]) -> list[str]:
+def _mostly_exempt(facts: Facts) -> bool:
+    return facts.exempt >= EXEMPT * facts.members
+
+
+def _exempt(members: pa.Table) -> dict[str, int]:
+    """Exempt accounts by reason."""
+    reasons = members["exemption"].drop_null().value_counts().to_pylist()
+    return {r["values"]: r["counts"] for r in sorted(reasons, key=lambda r: (-r["counts"], r["values"]))}
+
+
+def _limits(
+    result: Score, members: pa.Table, facts: Facts, looks: Sequence[Look], examined: Examined | None
+) -> list[str]:
     limits = [f"not tested: {missing}" for missing in result.not_tested]
     single = sum(len(e) <= 1 for e in members["evidence"].to_pylist())
     if single:
         limits.append(f"{single} accounts rest on the text or value that proposed the group alone")
+    if facts.exempt and not _mostly_exempt(facts):
+        limits.append(
+            f"{facts.exempt} exempt accounts took part in the tests; everything else is said without them"
+        )
     if result.log_ceiling is not None:
         limits.append(
             f"the largest e-value that this much data could have given is {words.power(result.log_ceiling)}"
         )
-    limits += [f"cannot tell: {a.name} ({a.by})" for a in alternatives if a.excluded is None]
+    limits += [f"cannot tell: {look.name} ({look.by})" for look in looks if look.excluded is None]
+    if examined is None:
+        limits.append(
+            "what its accounts took, and explanations that rest on what they do, were not examined: the group was "
+            "not shown to act as one"
+        )
+    elif not examined.keys:
+        limits.append("the share cannot be told: no text tells which of these accounts' exchanges are meant")
+    elif examined.keys.proposed:
+        limits.append(
+            "requests without the shared text count as other traffic: the share is one of requests that carry it"
+        )
     limits.append("the finding is about accounts in this log; it does not say who runs them")
     return limits
+
+
+def _shares(members: pa.Table, examined: Examined | None) -> dict[str, Any]:
+    """The group's share, its interval and by what it was told."""
+    if examined is None:
+        return {"share": _share(members), "share_low": None, "share_high": None, "share_by": ""}
+    keys, shares = examined.keys, examined.shares
+    if not keys:
+        return {"share": None, "share_low": None, "share_high": None, "share_by": "no text tells it"}
+    told = "the text that proposed the group"
+    if not keys.proposed:
+        told = f"text that {keys.users:.0%} of the accounts repeat; it did not propose the group"
+    if shares.of_group is None:
+        return {"share": None, "share_low": None, "share_high": None, "share_by": told}
+    share, low, high = (round(x, 4) for x in shares.of_group)
+    if shares.background > 0:
+        told += f" (in {words.part(shares.background)} of other accounts' requests, taken off)"
+    return {"share": share, "share_low": low, "share_high": high, "share_by": told}
 
 
 def _listed(members: pa.Table) -> list[dict[str, Any]]:
@@ -133,7 +219,10 @@ def _listed(members: pa.Table) -> list[dict[str, Any]]:
         {
             "account": show("account", row["account_id"]),
             "exchanges": row["exchanges"],
-            "share": None if row["share"] is None else round(row["share"], 4),
+            **{
+                name: None if row[name] is None else round(row[name], 4)
+                for name in ("share", "share_low", "share_high")
+            },
             "first": iso_day(row["first"]),
             "evidence": dict.fromkeys(row["evidence"], True),
         }
@@ -142,7 +231,7 @@ def _listed(members: pa.Table) -> list[dict[str, Any]]:
 
 
 def _share(members: pa.Table) -> float | None:
-    if members["share"].null_count:
+    if members["share"].null_count or not len(members):
         return None
     return round(_total(members["exchanges"]) / max(_total(members["total"]), 1), 4)
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from stillwatch.campaigns.alternatives import read_facts
-from stillwatch.campaigns.explain import campaign_finding, decide, iso_day, name_of, stitch
+from stillwatch.campaigns.alternatives import Facts, Subject, look_alikes, read_facts
+from stillwatch.campaigns.explain import Examined, campaign_finding, decide, iso_day, name_of, stitch
 from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.habits import Habits, read_habits
 from stillwatch.campaigns.materials import Materials
-from stillwatch.campaigns.members import member_rows, read_accounts
+from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import Score
+from stillwatch.campaigns.share import Keys, Shares, find_belonging, keys_of, read_shares
+from stillwatch.campaigns.taken import read_taken
 from stillwatch.campaigns.timing import Timings
 from stillwatch.engine.duckdb import Engine
+from stillwatch.identity import show
 from stillwatch.records import Finding
 
 ReadTexts = Callable[[Sequence[int]], Mapping[int, str]]
@@ -34,11 +40,16 @@ MEMBERS = pa.schema(
         ("exchanges", pa.int64()),
         ("total", pa.int64()),
         ("share", pa.float64()),
+        ("share_low", pa.float64()),
+        ("share_high", pa.float64()),
         ("first", pa.int64()),
         ("last", pa.int64()),
         ("evidence", pa.list_(pa.string())),
+        ("exemption", pa.string()),
     ]
 )
+"""One row for each campaign and account. `decision` is the finding's, or ``exempt`` for an account with an exemption;
+`share_low` and `share_high` are null where the share was not examined or cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +76,104 @@ def report_groups(
 ) -> tuple[tuple[Finding, ...], pa.Table]:
     """One finding a group, supported ones first, and the table of all members."""
     accounts = read_accounts(engine)
-    who, facts, decisions = [], [], []
-    for group, result, reject in zip(proposal.groups, scores, rejected, strict=True):
-        who.append(member_rows(group, result, proposal.pools[group.proposer], accounts))
-        facts.append(read_facts(accounts, group.accounts))
-        decisions.append(decide(result, facts[-1], rejected=bool(reject), log_needed=log_needed))
-    parents = _parents(proposal.groups, [d for d, _ in decisions])
+    groups = proposal.groups
+    who = [
+        member_rows(group, result, proposal.pools[group.proposer], accounts)
+        for group, result in zip(groups, scores, strict=True)
+    ]
+    facts = [read_facts(accounts, group.accounts) for group in groups]
+    as_one = [i for i, s in enumerate(scores) if rejected[i] or (s.acts_as_one or 0.0) >= log_needed]
+    measured = _measured(engine, proposal, as_one, facts)
+    looks, decisions = [], []
+    for i, result in enumerate(scores):
+        seen = measured.get(i)
+        if seen is not None:
+            who[i] = with_shares(who[i], seen.shares)
+        shares = who[i]["share"].to_numpy(zero_copy_only=False).astype(float)
+        kept = np.setdiff1d(np.arange(len(shares)), facts[i].exempt_at)
+        habits = seen.habits if seen else None
+        looks.append(look_alikes(Subject(facts[i], result, log_needed, shares[kept], habits)))
+        decision = decide(result, facts[i], looks[i], rejected=bool(rejected[i]), log_needed=log_needed)
+        decisions.append(decision)
+    parents = _parents(groups, [d for d, _ in decisions])
+    shown = [i for i in as_one if not parents[i]]
+    numbers = [measured[i].number for i in shown if i in measured]
+    own = [_shingles(groups[i], proposal.materials) for i in shown if i in measured]
+    taken = dict(zip(numbers, read_taken(engine, numbers, own, read_texts), strict=True))
     findings, tables = [], [MEMBERS.empty_table()]
-    for i, group in enumerate(proposal.groups):
-        shown = not parents[i] and (rejected[i] or (scores[i].acts_as_one or 0.0) >= log_needed)
+    for i, group in enumerate(groups):
+        seen = measured.get(i)
         finding = campaign_finding(
             group,
             scores[i],
             who[i],
             facts[i],
             _typical(proposal.shapes[group.proposer], group),
+            looks=looks[i],
+            examined=Examined(seen.keys, seen.shares, taken.get(seen.number, {})) if seen else None,
             decision=decisions[i][0],
             reason=decisions[i][1],
             log_needed=log_needed,
             proposed=len(scores),
             alpha=alpha,
             run=run,
-            daily=_daily(engine, group, who[i]) if shown else {},
-            texts=_texts(group, proposal.materials, read_texts) if shown else (),
+            daily=_daily(engine, seen.number) if seen and i in shown else {},
+            texts=_texts(group, proposal.materials, read_texts) if i in shown else (),
             part_of=parents[i],
         )
         findings.append(finding)
         tables.append(_labelled(who[i], finding))
     findings.sort(key=_rank)
     return tuple(findings), pa.concat_tables(tables)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was measured of one group that acts as one, and its number in ``belonging``."""
+
+    number: int
+    keys: Keys
+    shares: Shares
+    habits: Habits
+
+
+def _measured(
+    engine: Engine, proposal: Proposal, chosen: Sequence[int], facts: Sequence[Facts]
+) -> dict[int, _Measured]:
+    """Shares and habits of the chosen groups' accounts that are not exempt, in one pass over their exchanges."""
+    chosen = [i for i in chosen if facts[i].exempt < facts[i].members]
+    groups = [proposal.groups[i] for i in chosen]
+    reworded = engine.read("select distinct family from family_tokens")["family"].to_pylist()
+    keys = [keys_of(group, proposal.materials, frozenset(reworded)) for group in groups]
+    accounts = [
+        np.delete(proposal.groups[i].accounts, np.array(facts[i].exempt_at, np.int64)) for i in chosen
+    ]
+    find_belonging(engine, accounts, keys)
+    shares = read_shares(engine, keys, [group.materials for group in groups])
+    habits = read_habits(engine, len(groups))
+    return {i: _Measured(n, keys[n], shares[n], habits[n]) for n, i in enumerate(chosen)}
+
+
+def exempted(findings: Sequence[Finding], members: pa.Table) -> list[dict[str, Any]]:
+    """Which accounts were exempt, by which reason, in which finding: what a journal should hold of a scan.
+
+    Only findings about groups that act as one, or that an exemption decided; in the others it changed nothing.
+    """
+    rows = members.filter(pc.is_valid(members["exemption"])).select(["campaign", "account_id", "exemption"])
+    of: dict[str, dict[str, list[str]]] = {}
+    for row in rows.to_pylist():
+        of.setdefault(row["campaign"], {}).setdefault(row["exemption"], []).append(
+            show("account", row["account_id"])
+        )
+    told = []
+    for f in findings:
+        needed = f.log_evalue_needed or 0.0
+        counts = f.details["reason"].startswith("exempt") or (f.details["acts_as_one"] or 0.0) >= needed
+        if f.subject in of and counts:
+            told.append(
+                {"campaign": f.subject, "finding": f.id, "decision": f.decision, "exempt": of[f.subject]}
+            )
+    return told
 
 
 def _parents(groups: Sequence[Group], decisions: Sequence[str]) -> list[str]:
@@ -135,31 +215,27 @@ def _typical(shapes: pa.Table, group: Group) -> dict[str, float]:
     return typical
 
 
-def _daily(engine: Engine, group: Group, members: pa.Table) -> dict[str, int]:
-    engine.table("members", members.select(["account_id"]))
-    if group.materials:
-        families = ", ".join(str(m) for m in group.materials)
-        source = f"(select distinct exchange_id, account_id, time from material_exchanges where family in ({families}))"
-    else:
-        source = "exchanges"
+def _daily(engine: Engine, number: int) -> dict[str, int]:
     rows = engine.read(
-        f"select x.time // 86400000000 as day, count(*) as n from {source} as x "
-        "join members as m on m.account_id = x.account_id group by 1 order by 1"
+        f"select b.day as day, count(*) as n from belonging as b where b.campaign = {number} group by 1 order by 1"
     )
     return {iso_day(r["day"] * 86_400_000_000): r["n"] for r in rows.to_pylist()}
+
+
+def _shingles(group: Group, materials: Materials) -> NDArray[np.int64]:
+    return materials.shingle[np.isin(materials.shingle_material, group.materials)]
 
 
 def _texts(group: Group, materials: Materials, read_texts: ReadTexts | None) -> tuple[str, ...]:
     if read_texts is None or not group.materials:
         return ()
-    mine = materials.shingle[np.isin(materials.shingle_material, group.materials)]
-    return tuple(stitch(read_texts([int(s) for s in mine[:200]])))
+    return tuple(stitch(read_texts([int(s) for s in _shingles(group, materials)[:200]])))
 
 
 def _labelled(who: pa.Table, finding: Finding) -> pa.Table:
     columns = {
         "campaign": pa.array([finding.subject] * len(who), pa.string()),
-        "decision": pa.array([finding.decision] * len(who), pa.string()),
+        "decision": pc.if_else(pc.is_valid(who["exemption"]), "exempt", finding.decision),
         **{name: who[name] for name in MEMBERS.names[2:]},
     }
     return pa.table(columns, schema=MEMBERS)

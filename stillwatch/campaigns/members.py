@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.pool import Pool, codes
 from stillwatch.campaigns.scoring import Score
+from stillwatch.campaigns.share import Shares
 from stillwatch.engine.duckdb import Engine
 
 COVERAGE = 0.8
@@ -33,6 +34,10 @@ class Accounts:
         Shape (accounts,). Day of registration with its fraction; NaN: not known.
     organization, payment_token, client_prefix
         Shape (accounts,). Codes; -1: not known.
+    education
+        Shape (accounts,), int8. 1: mail of a school or university, 0: other mail, -1: not known.
+    contract
+        Shape (accounts,). Contracted volume; 0 without one.
     exemption
         Shape (accounts,), text: the reason for an exemption, null without one.
     uses
@@ -48,6 +53,8 @@ class Accounts:
     organization: NDArray[np.int64]
     payment_token: NDArray[np.int64]
     client_prefix: NDArray[np.int64]
+    education: NDArray[np.int8]
+    contract: NDArray[np.float64]
     exemption: pa.ChunkedArray
     uses: dict[str, NDArray[np.int64]]
 
@@ -59,6 +66,8 @@ def read_accounts(engine: Engine) -> Accounts:
 select p.account_id as account, p.exchanges as total, p.first_time as first, p.last_time as last,
        a.account_id is not null as described, a.created_at * 1e0 / 86400e6 as created,
        o.organization_id as organization,
+       case when a.email_class is null then -1 when lower(a.email_class) like 'edu%' then 1 else 0 end as education,
+       coalesce(a.contract_volume, 0) as contract,
        v.payment_token as payment_token, v.client_prefix as client_prefix,
        case when a.exemption is not null then coalesce(a.exemption_reason, a.exemption) end as exemption
 from population as p
@@ -73,6 +82,8 @@ order by p.account_id"""
         described=rows["described"].to_numpy(zero_copy_only=False).astype(bool),
         created=rows["created"].to_numpy(zero_copy_only=False).astype(float),
         **{c: codes(rows[c]) for c in ("organization", "payment_token", "client_prefix")},
+        education=rows["education"].to_numpy().astype(np.int8),
+        contract=rows["contract"].to_numpy(zero_copy_only=False).astype(float),
         exemption=rows["exemption"],
         uses={c: uses[c].to_numpy().astype(np.int64) for c in uses.column_names},
     )
@@ -85,7 +96,8 @@ def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> 
     -------
     pyarrow.Table
         account_id; exchanges that belong to the group (all of them where no text links it); total; share (null
-        where no text links the group); first, last (microseconds); evidence (titles of what speaks for the member).
+        where no text links the group); share_low, share_high (null before `with_shares`); first, last (microseconds);
+        evidence (names of the signals that speak for the member); exemption (its reason, null without one).
     """
     at = np.searchsorted(accounts.account, group.accounts)
     total, first, last = accounts.total[at], accounts.first[at], accounts.last[at]
@@ -99,11 +111,38 @@ def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> 
             "exchanges": exchanges,
             "total": total,
             "share": pa.nulls(len(total), pa.float64()) if share is None else pa.array(share, pa.float64()),
+            "share_low": pa.nulls(len(total), pa.float64()),
+            "share_high": pa.nulls(len(total), pa.float64()),
             "first": first,
             "last": last,
             "evidence": pa.array(_evidence(group, result, pool), pa.list_(pa.string())),
+            "exemption": accounts.exemption.take(pa.array(at)),
         }
     )
+
+
+def with_shares(members: pa.Table, shares: Shares) -> pa.Table:
+    """The same rows with what was counted exactly: exchanges that belong, their span, share and interval.
+
+    Accounts of which nothing was counted (exempt ones) keep what they had.
+    """
+    ids = members["account_id"].to_numpy()
+    at = np.minimum(np.searchsorted(shares.account, ids), max(0, len(shares.account) - 1))
+    # Where text that did not propose the group tells nothing of an account, its exchanges stay what they were: all.
+    known = (shares.account[at] == ids) & (shares.belonging[at] > 0)
+    for name, values in (
+        ("exchanges", shares.belonging),
+        ("first", shares.first),
+        ("last", shares.last),
+        ("share", shares.share),
+        ("share_low", shares.low),
+        ("share_high", shares.high),
+    ):
+        old = members[name].to_numpy(zero_copy_only=False)
+        new = np.where(known, values[at], old)
+        column = pa.array(new, members.schema.field(name).type, from_pandas=True)
+        members = members.set_column(members.schema.get_field_index(name), name, column)
+    return members
 
 
 def _carrying(

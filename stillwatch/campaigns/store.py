@@ -1,4 +1,7 @@
-"""Scans on disk: `scans/<run id>/` with findings.json, members.parquet and steps.sql; `scans/latest` names one."""
+"""Scans on disk: `scans/<run id>/` holds findings.json, members.parquet, exchanges.parquet and steps.sql.
+
+`scans/latest` names one.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.campaigns.scan import Scan
+from stillwatch.campaigns.share import EXCHANGES, list_exchanges
+from stillwatch.engine import schema
+from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.records import Assumption, Excluded, Finding, Null, Run, TestResult
@@ -40,6 +47,7 @@ def save(scan: Scan, workspace: Path | str) -> Path:
         }
         (fresh / "findings.json").write_text(json.dumps(meta, ensure_ascii=False, allow_nan=False), "utf-8")
         pq.write_table(scan.members, fresh / "members.parquet")
+        pq.write_table(_exchanges(scan, workspace), fresh / "exchanges.parquet", compression="zstd")
         (fresh / "steps.sql").write_text(scan.sql, "utf-8")
         # Under a name of its own: until the pointer moves, the scan it points to stays whole.
         earlier = [p for p in place.glob(f"{name}*") if p.is_dir()]
@@ -57,6 +65,30 @@ def save(scan: Scan, workspace: Path | str) -> Path:
     return target
 
 
+def _exchanges(scan: Scan, workspace: Path | str) -> pa.Table:
+    """The exchanges that the findings mean; none where the log is not (or no longer) in this workspace."""
+    parts = Workspace(Path(workspace)).parts()
+    if not parts:
+        return EXCHANGES.empty_table()
+    with Engine() as engine:
+        engine.parquet("exchanges", parts, schema.EXCHANGES)
+        return list_exchanges(engine, scan.findings, scan.members)
+
+
+def exchanges(workspace: Path | str) -> pa.Table:
+    """The exchanges that the latest scan's findings mean: columns of `stillwatch.campaigns.share.EXCHANGES`.
+
+    Raises
+    ------
+    InputError
+        No scan was saved here, or by a version that listed none.
+    """
+    listed = _folder(workspace) / "exchanges.parquet"
+    if not listed.exists():
+        raise InputError(f"{listed}: this scan lists no exchanges; scan again: stillwatch campaigns scan")
+    return pq.read_table(listed)
+
+
 def latest(workspace: Path | str) -> Scan:
     """The scan that was saved last.
 
@@ -67,13 +99,7 @@ def latest(workspace: Path | str) -> Scan:
     IntegrityError
         A finding's id is not the digest of its content.
     """
-    place = Workspace(Path(workspace)).scans
-    pointer = place / "latest"
-    if not pointer.exists():
-        raise InputError(f"{workspace}: no scan yet; start with: stillwatch campaigns scan")
-    folder = place / pointer.read_text("utf-8").strip()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: the latest scan is gone; scan again: stillwatch campaigns scan")
+    folder = _folder(workspace)
     meta = json.loads((folder / "findings.json").read_text("utf-8"))
     return Scan(
         run=_run(meta["run"]),
@@ -84,6 +110,18 @@ def latest(workspace: Path | str) -> Scan:
         log_needed=meta["log_needed"],
         sql=(folder / "steps.sql").read_text("utf-8"),
     )
+
+
+def _folder(workspace: Path | str) -> Path:
+    """Where the latest scan lies."""
+    place = Workspace(Path(workspace)).scans
+    pointer = place / "latest"
+    if not pointer.exists():
+        raise InputError(f"{workspace}: no scan yet; start with: stillwatch campaigns scan")
+    folder = place / pointer.read_text("utf-8").strip()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the latest scan is gone; scan again: stillwatch campaigns scan")
+    return folder
 
 
 def _run(stored: dict) -> Run:

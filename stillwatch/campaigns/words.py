@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from stillwatch import plugins
 from stillwatch.campaigns.alternatives import Facts
@@ -76,9 +78,91 @@ def harvest(shape: dict[str, float]) -> list[str]:
     return [text.format(shape[key]) for key, text in phrases.items() if shape.get(key) is not None]
 
 
-def takes(shape: dict[str, float]) -> str:
-    """What is taken, in a few words."""
+def takes(shape: dict[str, float], taken: Mapping[str, Any]) -> str:
+    """What is taken, in a few words: the kinds that make up a quarter of it, the largest first."""
+    if taken:
+        return " and ".join(_main_kinds(taken)[:2])
     elicited = shape.get("elicited")
     if elicited is None:
         return ""
     return "reasoning" if elicited >= 0.5 else "answers"
+
+
+def _main_kinds(taken: Mapping[str, Any]) -> list[str]:
+    return [kind for kind, n in taken["kinds"].items() if n >= 0.25 * taken["exchanges"]] or ["answers"]
+
+
+def many(number: float) -> str:
+    """A large number in a few characters: ``950``, ``71,204``, ``3.1 M``, ``41 M``."""
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if number < 10 * size else f"{number / size:,.0f} {unit}"
+    return f"{number:,.0f}"
+
+
+def part(share: float) -> str:
+    """``97%``; never ``100%`` or ``0%`` for what is not all or nothing."""
+    if 0 < share < 0.005:
+        return "under 1%"
+    if 0.995 <= share < 1:
+        return "over 99%"
+    return f"{share:.0%}"
+
+
+def between(share: float, low: float | None, high: float | None) -> str:
+    """``79%``, with its interval where there is one: ``79% (75 to 83%)``."""
+    if low is None or high is None:
+        return part(share)
+    return f"{part(share)} ({100 * low:.0f} to {100 * high:.0f}%)"
+
+
+def what_was_taken(taken: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and sentence of everything that is known of what a group took, in the order in which it is read."""
+    if not taken:
+        return []
+    n = taken["exchanges"]
+    tokens = "" if taken["output_tokens"] is None else f", {many(taken['output_tokens'])} output tokens"
+    if taken["reasoning_tokens"]:
+        tokens += f", {many(taken['reasoning_tokens'])} of reasoning"
+    tasks = "its prompts are not known" if taken["tasks"] is None else f"{taken['tasks']:,} distinct tasks"
+    said = [("taken", f"{n:,} exchanges{tokens}; {tasks}")]
+    if taken["tasks"]:
+        several = taken["asked_by_several"]
+        split = (
+            "none is asked by two accounts"
+            if not several
+            else f"{part(several / taken['tasks'])} of the tasks are asked by two accounts or more"
+        )
+        talk = f"; {part(taken['follow_ups'] / n)} of the exchanges go on with a conversation"
+        said.append(("tasks", split + (talk if taken["follow_ups"] else "; no conversation goes on")))
+    said.append(("kinds", ", ".join(f"{kind} {part(k / n)}" for kind, k in taken["kinds"].items())))
+    if taken["refused"]:
+        said.append(("refused", f"{part(taken['refused'] / n)} of the exchanges"))
+    models = [
+        f"{m['model']} {part(m['exchanges'] / n)}" + ("" if m["output_tokens"] == 0 else
+        f" ({many(m['output_tokens'])} tokens)") for m in taken["models"][:4]
+    ]  # fmt: skip
+    left = len(taken["models"]) - 4
+    said.append(("models", ", ".join(models) + (f" and {left} more" if left > 0 else "")))
+    said += [("topics", sentence) for sentence in _topics(taken["families"])]
+    said += [("moved", f"{move['day']}: {move['what']}") for move in taken["moves"]]
+    said += [
+        ("paused", f"{p['first']}" + (f" to {p['last']}, {p['days']} days" if p["days"] > 1 else ""))
+        for p in taken["pauses"]
+    ]
+    return said
+
+
+def _topics(families: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Families of tasks that are much alike; what they are about can be said only where text was kept."""
+    if not families:
+        return [
+            "no families: apart from the shared text hardly two tasks are alike (text of tasks is not kept)"
+        ]
+    named = [f for f in families if f["text"]]
+    said = [f"{part(f['share'])} are alike: “{f['text'][:60]}”" for f in named]
+    rest = [f for f in families if not f["text"]]
+    if rest:
+        more = f"{len(rest)} families of tasks that are alike, {part(sum(f['share'] for f in rest))} of all"
+        said.append(f"{more}; naming them needs kept text")
+    return said

@@ -1,0 +1,512 @@
+"""Which exchanges of a mixed account belong to the campaign, what share that is, and how well it is known.
+
+An exchange belongs when it carries the group's material (any of its shingles, or enough tokens of a re-wording), or
+when it goes on with a conversation that such an exchange opened in a log whose requests do not repeat their history.
+It is counted once, however many materials it carries, and marked as a follow-up where it is one.
+
+References
+----------
+Korn, E. L. and Graubard, B. I. (1998). Confidence intervals for proportions with small expected number of positive
+counts estimated from survey data. Survey Methodology 24, 193-201.
+Rogan, W. J. and Gladen, B. (1978). Estimating prevalence from the results of a screening test. American Journal of
+Epidemiology 107, 71-76.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import stats
+
+from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.materials import Materials
+from stillwatch.campaigns.signals.paraphrased_prompt import CARRIES, minhash_tokens
+from stillwatch.campaigns.steps import CONVERSATIONS
+from stillwatch.engine.duckdb import Engine
+from stillwatch.engine.steps import Step
+from stillwatch.errors import InsufficientData
+from stillwatch.records import Finding
+from stillwatch.stats.intervals import bootstrap_by_unit
+
+LEVEL = 0.95
+MOST_KEYS = 1000
+"""Shingles, and as many tokens, that a finding names of its material; the most shared come first."""
+TELLS = 0.5
+"""Text that did not propose a group tells its exchanges when this share of the members repeats it, and when members
+are this share of those who do."""
+LONGEST = 200
+"""A conversation of more exchanges is a client that never closes one, and says nothing of what belongs together."""
+LISTED = 20_000
+"""Exchanges of one campaign that a scan lists, and `LISTED_OF_ALL` of all campaigns together."""
+LISTED_OF_ALL = 200_000
+
+CARRYING = Step(
+    "carrying",
+    f"""
+select r.campaign as campaign, r.exchange_id as exchange_id
+from (
+    select a.campaign as campaign, x.exchange_id as exchange_id, unnest(x.shingles) as shingle
+    from exchanges as x
+    join shown_accounts as a on a.account_id = x.account_id
+) as r
+join shown_shingles as s on s.campaign = r.campaign and s.shingle = r.shingle
+group by r.campaign, r.exchange_id
+union
+select q.campaign as campaign, q.exchange_id as exchange_id
+from (
+    select a.campaign as campaign, t.exchange_id as exchange_id, t.shingle as shingle
+    from ({minhash_tokens("x.exchange_id as exchange_id, x.account_id as account_id")}
+    ) as t
+    join shown_accounts as a on a.account_id = t.account_id
+    where a.campaign in (select k.campaign from shown_tokens as k)
+) as q
+join shown_tokens as k on k.campaign = q.campaign and k.shingle = q.shingle
+group by q.campaign, q.exchange_id, k.family
+having count(*) >= {CARRIES}""",
+    "the exchanges of members that carry any part of their group's material, each once",
+)
+
+OPENED = Step(
+    "opened",
+    f"""
+select c.campaign as campaign, x.account_id as account_id, x.conversation_id as conversation_id, min(x.time) as start
+from carrying as c
+join exchanges as x on x.exchange_id = c.exchange_id
+join (
+    select e.conversation_id as conversation_id, e.account_id as account_id, min(e.time) as start
+    from exchanges as e
+    where e.conversation_id is not null
+    group by e.conversation_id, e.account_id
+    having count(*) between 2 and {LONGEST} and max(coalesce(e.turns, 1)) <= 1
+) as v on v.conversation_id = x.conversation_id and v.account_id = x.account_id and v.start = x.time
+group by c.campaign, x.account_id, x.conversation_id""",
+    "conversations that a carrying exchange opened, where later requests do not repeat the history",
+)
+
+BELONGING = Step(
+    "belonging",
+    """
+select a.campaign as campaign, x.exchange_id as exchange_id, x.account_id as account_id, x.time as time,
+       x.time // 86400000000 as day,
+       coalesce(x.turns > 1, false) or coalesce(o.start < x.time, false)
+           or coalesce(v.start < x.time, false) as follow_up,
+       x.conversation_id as conversation_id, coalesce(x.response_model, x.request_model) as model,
+       x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.reasoning_tokens as reasoning_tokens,
+       x.elicitation as elicitation, x.tool_schema_digest as tool_schema_digest, x.refused as refused,
+       x.prompt_digest as prompt_digest, x.client_prefix as client_prefix, x.end_user_id as end_user_id,
+       x.client_agent as client_agent
+from exchanges as x
+join shown_accounts as a on a.account_id = x.account_id
+left join carrying as c on c.campaign = a.campaign and c.exchange_id = x.exchange_id
+left join opened as o on o.campaign = a.campaign and o.account_id = x.account_id
+      and o.conversation_id = x.conversation_id
+left join conversations as v on v.conversation_id = x.conversation_id
+where c.exchange_id is not null or o.start <= x.time or not a.told""",
+    "the exchanges that belong to a group: all of a member's where nothing tells them apart",
+)
+
+ACCOUNT_DAYS = Step(
+    "account_days",
+    """
+select a.campaign as campaign, x.account_id as account_id, x.time // 86400000000 as day, count(*) as total,
+       count(b.exchange_id) as belonging
+from exchanges as x
+join shown_accounts as a on a.account_id = x.account_id
+left join belonging as b on b.campaign = a.campaign and b.exchange_id = x.exchange_id
+where a.told
+group by a.campaign, x.account_id, x.time // 86400000000""",
+    "how many of a member's exchanges belong, day by day: days and not exchanges are the units of an interval",
+)
+
+STEPS = (CARRYING, OPENED, BELONGING, ACCOUNT_DAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """By what a group's exchanges are told. Empty: nothing tells them.
+
+    Parameters
+    ----------
+    shingles
+        Shape (n,). Of shared texts.
+    tokens, token_material
+        Shape (m,). Of re-worded texts, and which text each is of.
+    proposed
+        Whether this material proposed the group; else it was found among its accounts afterwards.
+    users
+        Share of the group's accounts that repeat it.
+    """
+
+    shingles: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    token_material: NDArray[np.int64]
+    proposed: bool
+    users: float
+
+    def __bool__(self) -> bool:
+        return bool(len(self.shingles) or len(self.tokens))
+
+    def as_json(self) -> dict[str, Any]:
+        """As a finding names them: hexadecimal, tokens by text; nothing where nothing tells."""
+        if not self:
+            return {}
+        return {
+            "proposed": self.proposed,
+            "users": round(self.users, 4),
+            "shingles": [_hex(s) for s in self.shingles],
+            "tokens": [
+                [_hex(t) for t in self.tokens[self.token_material == m]]
+                for m in np.unique(self.token_material)
+            ],
+        }
+
+
+def keys_from_json(stored: Mapping[str, Any]) -> Keys:
+    """What `Keys.as_json` gave."""
+    texts = stored.get("tokens", [])
+    return Keys(
+        np.array([_from_hex(s) for s in stored.get("shingles", [])], np.int64),
+        np.array([_from_hex(t) for text in texts for t in text], np.int64),
+        np.repeat(np.arange(len(texts)), [len(text) for text in texts]).astype(np.int64),
+        bool(stored.get("proposed", False)),
+        float(stored.get("users", 0.0)),
+    )
+
+
+def _hex(number: int) -> str:
+    return f"{int(number) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+def _from_hex(text: str) -> int:
+    number = int(text, 16)
+    return number - 2**64 if number >= 2**63 else number
+
+
+def keys_of(group: Group, materials: Materials, reworded: frozenset[int]) -> Keys:
+    """The material that tells a group's exchanges: its own, else what most of its accounts and few others repeat.
+
+    Parameters
+    ----------
+    reworded
+        Codes of materials whose keys are tokens.
+    """
+    mine, users = np.array(group.materials, np.int64), 1.0
+    if not len(mine):
+        inside = np.isin(materials.account, group.accounts)
+        count = len(materials)
+        held = np.bincount(materials.material[inside], minlength=count)
+        all_of = np.bincount(materials.material, minlength=count)
+        mine = np.flatnonzero((held >= TELLS * len(group.accounts)) & (held >= TELLS * all_of) & (held > 0))
+        who = inside & np.isin(materials.material, mine)
+        users = len(np.unique(materials.account[who])) / len(group.accounts)
+    at = np.isin(materials.shingle_material, mine)
+    key, material = materials.shingle[at], materials.shingle_material[at]
+    word = np.isin(material, list(reworded))
+    # Within a material the most shared stand first; of several materials each gives its first ones.
+    place = np.arange(len(material)) - np.searchsorted(material, material)
+    text = np.flatnonzero(~word)[np.argsort(place[~word], kind="stable")][:MOST_KEYS]
+    words = np.flatnonzero(word)[np.argsort(place[word], kind="stable")][:MOST_KEYS]
+    return Keys(key[text], key[words], material[words], bool(group.materials), users)
+
+
+def find_belonging(
+    engine: Engine,
+    accounts: Sequence[NDArray[np.int64]],
+    keys: Sequence[Keys],
+    *,
+    steps: Sequence[Step] = STEPS,
+) -> None:
+    """Make ``belonging`` and ``account_days`` for groups numbered from 0: one pass over their members' exchanges.
+
+    Parameters
+    ----------
+    accounts
+        Members of each group.
+    keys
+        What tells the exchanges of each.
+    """
+    number = np.arange(len(accounts))
+    size = [len(a) for a in accounts]
+    engine.table(
+        "shown_accounts",
+        pa.table(
+            {
+                "campaign": np.repeat(number, size),
+                "account_id": _stack(accounts),
+                "told": np.repeat(np.array([bool(k) for k in keys], bool), size),
+            }
+        ),
+    )
+    engine.table(
+        "shown_shingles",
+        pa.table(
+            {
+                "campaign": np.repeat(number, [len(k.shingles) for k in keys]),
+                "shingle": _stack([k.shingles for k in keys]),
+            }
+        ),
+    )
+    engine.table(
+        "shown_tokens",
+        pa.table(
+            {
+                "campaign": np.repeat(number, [len(k.tokens) for k in keys]),
+                "family": _stack([k.token_material for k in keys]),
+                "shingle": _stack([k.tokens for k in keys]),
+            }
+        ),
+    )
+    engine.run(steps)
+
+
+def _stack(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([*arrays, np.empty(0, np.int64)]).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of one group's accounts, with their intervals at 95%. NaN: cannot be told.
+
+    Parameters
+    ----------
+    account, belonging, total, first, last
+        Shape (accounts,), sorted by account; exchanges, and microseconds of those that belong.
+    share, low, high
+        Shape (accounts,). The units of the interval are days.
+    of_group
+        Share, low, high of all of them together; the units are accounts. None: cannot be told.
+    background
+        Share of other accounts' exchanges that carry the material as well.
+    follow_ups
+        Exchanges that belong and go on with a conversation.
+    """
+
+    account: NDArray[np.int64]
+    belonging: NDArray[np.int64]
+    total: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    share: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    of_group: tuple[float, float, float] | None
+    background: float
+    follow_ups: int
+
+
+def read_shares(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[int, ...]]) -> list[Shares]:
+    """Shares of every group that `find_belonging` was told.
+
+    Parameters
+    ----------
+    families
+        Codes of the materials by which each group was proposed; the background of others is not known.
+    """
+    counts = engine.read(
+        "select a.campaign as campaign, a.account_id as account, count(b.exchange_id) as belonging, "
+        "min(b.time) as first, max(b.time) as last, count(case when b.follow_up then 1 end) as follow_ups "
+        "from shown_accounts as a left join belonging as b on b.campaign = a.campaign and "
+        "b.account_id = a.account_id group by 1, 2 order by 1, 2"
+    )
+    days = engine.read(
+        "select campaign, account_id as account, total, belonging from account_days order by 1, 2, day"
+    )
+    totals = engine.read("select account_id, exchanges from population order by 1")
+    behind = _backgrounds(engine, keys, families)
+    column = {c: counts[c].fill_null(0).to_numpy().astype(np.int64) for c in counts.column_names}
+    day = {c: days[c].to_numpy().astype(np.int64) for c in days.column_names}
+    ids, sizes = totals["account_id"].to_numpy(), totals["exchanges"].to_numpy()
+    found = []
+    for i, key in enumerate(keys):
+        rows, mine = column["campaign"] == i, day["campaign"] == i
+        account = column["account"][rows]
+        total = sizes[np.searchsorted(ids, account)]
+        share = low = high = np.full(len(account), np.nan)
+        of_group = None
+        if key:
+            at = np.searchsorted(account, day["account"][mine])
+            share, low, high = shares_by_day(
+                day["belonging"][mine], day["total"][mine], at, len(account), background=behind[i]
+            )
+            if not key.proposed:
+                # Whoever does not repeat the text may send the campaign's requests without it: not 0, not known.
+                silent = column["belonging"][rows] == 0
+                share, low, high = (np.where(silent, np.nan, x) for x in (share, low, high))
+            of_group = _of_group(share, total, seed=i)
+        found.append(
+            Shares(
+                account,
+                *(column[c][rows] for c in ("belonging",)),
+                total,
+                column["first"][rows],
+                column["last"][rows],
+                share,
+                low,
+                high,
+                of_group,
+                behind[i],
+                int(column["follow_ups"][rows].sum()),
+            )
+        )
+    return found
+
+
+def _backgrounds(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[int, ...]]) -> list[float]:
+    """For each group the share of others' exchanges that carry what proposed it."""
+    number = np.repeat(np.arange(len(families)), [len(f) for f in families])
+    codes = _stack([np.array(f, np.int64) for f in families])
+    engine.table("shown_families", pa.table({"campaign": number, "family": codes}))
+    rows = engine.read(
+        "select f.campaign as campaign, count(distinct e.exchange_id) as n from material_exchanges as e "
+        "join shown_families as f on f.family = e.family "
+        "where not exists (select 1 from shown_accounts as a "
+        "where a.campaign = f.campaign and a.account_id = e.account_id) group by 1"
+    )
+    carried = {r["campaign"]: r["n"] for r in rows.to_pylist()}
+    sizes = engine.read(
+        "select a.campaign as campaign, sum(p.exchanges) as n from shown_accounts as a "
+        "join population as p on p.account_id = a.account_id group by 1"
+    )
+    inside = {r["campaign"]: int(r["n"]) for r in sizes.to_pylist()}
+    everything = int(engine.read("select sum(exchanges) as n from population")["n"][0].as_py() or 0)
+    return [carried.get(i, 0) / max(1, everything - inside.get(i, 0)) for i in range(len(keys))]
+
+
+def shares_by_day(
+    belonging: NDArray[np.int64],
+    total: NDArray[np.int64],
+    account: NDArray[np.int64],
+    accounts: int,
+    *,
+    background: float = 0.0,
+    level: float = LEVEL,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Share of each account with an interval whose units are days (Korn & Graubard 1998).
+
+    Clopper-Pearson over exchanges is too narrow: exchanges of one day belong together (a batch is sent, or a customer
+    talks), so a few hundred of them are worth a few days. The number of exchanges is cut down by the design effect
+    between days, then the Clopper-Pearson interval is taken at that number.
+
+    Parameters
+    ----------
+    belonging, total, account
+        Shape (days,). Counts of one account and day; `account` counts from 0.
+    background
+        The share that carries the material by chance; taken off the estimate (Rogan & Gladen 1978, sensitivity 1).
+
+    Returns
+    -------
+    Share, low, high, each of shape (accounts,). The ends are NaN for an account that was seen on one day only.
+    """
+    k = np.bincount(account, belonging, accounts)
+    n = np.bincount(account, total, accounts)
+    days = np.bincount(account, minlength=accounts)
+    p = k / np.maximum(n, 1)
+    rest = np.bincount(account, (belonging - p[account] * total) ** 2, accounts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = days / np.maximum(days - 1, 1) * rest / np.maximum(n, 1) ** 2
+        worth = np.where(variance > 0, np.minimum(p * (1 - p) / variance, n), n)
+        tail = (1 + level) / 2
+        shrink = stats.t.ppf(tail, np.maximum(n - 1, 1)) / stats.t.ppf(tail, np.maximum(days - 1, 1))
+        worth = np.maximum(worth * np.minimum(shrink, 1) ** 2, 1e-9)
+        low = np.where(k > 0, stats.beta.ppf(1 - tail, p * worth, worth - p * worth + 1), 0.0)
+        high = np.where(k < n, stats.beta.isf(1 - tail, p * worth + 1, worth - p * worth), 1.0)
+    one_day = days < 2
+    low, high = np.where(one_day, np.nan, low), np.where(one_day, np.nan, high)
+    clean = (np.clip((x - background) / max(1e-9, 1 - background), 0, 1) for x in (p, low, high))
+    share, low, high = clean
+    return share, low, high
+
+
+def _of_group(
+    share: NDArray[np.float64], total: NDArray[np.int64], *, seed: int
+) -> tuple[float, float, float]:
+    """The group's share with its interval: accounts are the units, for one hand sets the shares of all their days."""
+    share, total = share[~np.isnan(share)], total[~np.isnan(share)]
+    if not len(share):
+        return None
+    value = float((share * total).sum() / max(1, total.sum()))
+    rows = np.column_stack([share * total, total])
+    try:
+        low, high = bootstrap_by_unit(
+            rows,
+            np.arange(len(rows)),
+            lambda some: float(some[:, 0].sum() / some[:, 1].sum()),
+            np.random.default_rng(seed),
+            n_resamples=1000,
+            level=LEVEL,
+        )
+    except InsufficientData:
+        low, high = 0.0, 1.0
+    return value, min(low, value), max(high, value)
+
+
+EXCHANGES = pa.schema(
+    [
+        ("campaign", pa.string()),
+        ("exchange_id", pa.int64()),
+        ("account_id", pa.int64()),
+        ("time", pa.int64()),
+        ("follow_up", pa.bool_()),
+        ("model", pa.string()),
+        ("source_file", pa.string()),
+        ("source_line", pa.int64()),
+    ]
+)
+"""Exchanges that belong to a campaign: ids, and where in the log each stands."""
+
+
+def list_exchanges(engine: Engine, findings: Sequence[Finding], members: pa.Table) -> pa.Table:
+    """The exchanges that findings of a scan mean, of groups that act as one; at most `LISTED` of each.
+
+    Of more the ones with the smallest ids are taken: ids are digests, so that is a sample without regard to time,
+    account or content.
+
+    Parameters
+    ----------
+    engine
+        Holds ``exchanges``.
+    findings, members
+        As a scan returned them; exempt accounts are left out.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns of `EXCHANGES`, by campaign and time.
+    """
+    told = [f for f in findings if f.details.get("taken")]
+    if not told:
+        return EXCHANGES.empty_table()
+    names = members["campaign"].to_numpy(zero_copy_only=False)
+    ids = members["account_id"].to_numpy()
+    plain = members["exemption"].is_null().to_numpy(zero_copy_only=False)
+    engine.run([CONVERSATIONS])
+    find_belonging(
+        engine,
+        [np.sort(ids[plain & (names == f.subject)]) for f in told],
+        [keys_from_json(f.details["material"]) for f in told],
+        steps=STEPS[:3],
+    )
+    most = min(LISTED, LISTED_OF_ALL // len(told))
+    rows = engine.read(
+        f"""
+select b.campaign as campaign, b.exchange_id as exchange_id, b.account_id as account_id, b.time as time,
+       b.follow_up as follow_up, b.model as model, x.source_file as source_file, x.source_line as source_line
+from (
+    select g.campaign as campaign, g.exchange_id as exchange_id, g.account_id as account_id, g.time as time,
+           g.follow_up as follow_up, g.model as model,
+           row_number() over (partition by g.campaign order by g.exchange_id) as place
+    from belonging as g
+) as b
+join exchanges as x on x.exchange_id = b.exchange_id
+where b.place <= {most}
+order by 1, 4, 2""",
+        "exchanges",
+    )
+    subjects = pa.array([f.subject for f in told]).take(rows["campaign"].combine_chunks())
+    return rows.set_column(0, "campaign", subjects).cast(EXCHANGES)
