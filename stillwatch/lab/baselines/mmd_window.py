@@ -151,8 +151,10 @@ class Embedding:
         probe = weighted @ rng.standard_normal((TOKENS, DIMENSIONS + 16)).astype(np.float32)
         for _ in range(2):
             probe = weighted @ (weighted.T @ np.linalg.qr(probe)[0])
-        small = (weighted.T @ np.linalg.qr(probe)[0]).T
-        self._axes = np.ascontiguousarray(np.linalg.svd(small, full_matrices=False)[2][:DIMENSIONS].T)
+        small = weighted.T @ np.linalg.qr(probe)[0]
+        turn = np.linalg.eigh(small.T @ small)[1][:, ::-1][:, :DIMENSIONS]
+        axes = small @ turn
+        self._axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-9)
         z = self._place(seen[:2000])
         squared = np.maximum(2 - 2 * (z @ z.T), 0)[np.triu_indices(len(z), 1)]
         positive = squared[squared > 1e-6]
