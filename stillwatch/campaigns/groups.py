@@ -97,7 +97,7 @@ def without_repeats(groups: list[Group], known: list[Group]) -> list[Group]:
         np.concatenate([g.accounts for g in [*known, *groups]] or [np.empty(0, np.int64)]),
         return_inverse=True,
     )
-    size = np.array([len(g.accounts) for g in [*known, *groups]])
+    size = np.array([len(g.accounts) for g in [*known, *groups]], np.int64)
     row = np.repeat(np.arange(len(size)), size)
     holds = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(size), len(ids)))
     shared = (
