@@ -18,6 +18,9 @@ from stillwatch.engine.duckdb import Engine
 
 OUTSIDERS = 3
 """A stratum needs this many accounts outside the group for each member, else it is matched on volume alone."""
+ENOUGH = 2_000
+"""Outsiders of a stratum that are looked at, at most (or twenty for each member): a part drawn by a hash of the
+account, so before anything about it is known, stands for the rest."""
 MODELS = 4
 """Most used models that are matched on; the others are one."""
 
@@ -36,8 +39,6 @@ class Pool:
         Shape (rows,). Code of the account's most used model, 0 to `MODELS`.
     values
         Signal name -> values as its ``test`` takes them, first axis (rows,).
-    own
-        Positions of the row that stands for each account when it is no member: its most used material.
     """
 
     account: NDArray[np.int64]
@@ -45,56 +46,98 @@ class Pool:
     exchanges: NDArray[np.int64]
     model: NDArray[np.int64]
     values: dict[str, NDArray]
-    own: NDArray[np.int64] = field(init=False)
+    _order: NDArray[np.int64] = field(init=False)
+    """Rows by account, its most used scope first."""
+    _own: NDArray[np.int64] = field(init=False)
+    """The row that stands for each account when it is no member: its most used scope; by level, then by hash."""
+    _sorted: NDArray[np.int64] = field(init=False)
+    _slices: dict[int, tuple[int, int]] = field(init=False)
+    """Level -> where its rows lie in `_own`."""
+    _level: NDArray[np.int64] = field(init=False)
+    """Of each row: volume in powers of four, and model."""
+    _draw: NDArray[np.uint64] = field(init=False)
 
     def __post_init__(self) -> None:
         order = np.lexsort((self.scope, -self.exchanges, self.account))
         first = np.r_[True, np.diff(self.account[order]) != 0] if len(order) else np.empty(0, bool)
-        object.__setattr__(self, "own", np.sort(order[first]))
+        volume = (np.log2(np.maximum(self.exchanges, 1)) / 2).astype(np.int64)
+        level = volume * (MODELS + 1) + self.model
+        draw = self.account.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        draw = (draw ^ (draw >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        own = order[first]
+        set_ = object.__setattr__
+        own = own[np.lexsort((draw[own], level[own]))]
+        levels, starts = np.unique(level[own], return_index=True)
+        bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(own)], strict=True)
+        set_(self, "_order", order)
+        set_(self, "_own", own)
+        set_(self, "_sorted", self.account[order])
+        set_(self, "_slices", dict(zip(levels.tolist(), bounds, strict=True)))
+        set_(self, "_level", level)
+        set_(self, "_draw", draw)
 
     def for_group(self, group: Group) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the pool for one group, positions of its members among them, and strata of volume and model.
 
         A member is represented by its most used material of the group, every other account by its own most used.
-        Strata without a member are left out: nobody is compared with them.
+        Strata without a member are left out: nobody is compared with them. The cost goes with the group and not with
+        the population.
         """
-        inside = _contains(group.accounts, self.account)
-        rows = np.flatnonzero(inside)
+        inside = self._rows_of(group.accounts)
+        rows = inside
         if group.materials:
             rows = rows[np.isin(self.scope[rows], group.materials)]
-        order = np.lexsort((self.scope[rows], -self.exchanges[rows], self.account[rows]))
-        rows = rows[order]
         rows = rows[np.r_[True, np.diff(self.account[rows]) != 0]] if len(rows) else rows
-        pool = np.concatenate([rows, self.own[~inside[self.own]]])
-        strata = self._strata(pool, len(rows))
-        near = np.isin(strata, np.unique(strata[: len(rows)]))
-        return pool[near], np.arange(len(rows)), np.unique(strata[near], return_inverse=True)[1]
+        stratum = _strata({v: b - a for v, (a, b) in self._slices.items()}, self._level[rows])
+        chosen, strata = [rows], [np.array([stratum[v] for v in self._level[rows].tolist()], np.int64)]
+        for code in np.unique(strata[0]):
+            slices = [self._own[a:b] for v, (a, b) in self._slices.items() if stratum[v] == code]
+            outside = np.concatenate([*slices, np.empty(0, np.int64)])
+            outside = outside[~np.isin(self.account[outside], group.accounts)]
+            most = max(ENOUGH, 20 * int((strata[0] == code).sum()))
+            if len(outside) > most:
+                outside = outside[np.argpartition(self._draw[outside], most)[:most]]
+            chosen.append(outside)
+            strata.append(np.full(len(outside), code))
+        codes_ = np.unique(np.concatenate(strata), return_inverse=True)[1]
+        return np.concatenate(chosen), np.arange(len(rows)), codes_
 
-    def _strata(self, pool: NDArray[np.int64], members: int) -> NDArray[np.int64]:
-        volume = (np.log2(np.maximum(self.exchanges[pool], 1)) / 2).astype(np.int64)
-        fine = volume * (MODELS + 1) + self.model[pool]
-        in_group = np.bincount(fine[:members], minlength=fine.max() + 1)
-        thin = np.bincount(fine, minlength=len(in_group)) < (OUTSIDERS + 1) * in_group
-        coarse = np.isin(volume, np.unique(np.flatnonzero(thin) // (MODELS + 1)))
-        return _widened(np.where(coarse, volume * (MODELS + 1), fine), members)
+    def _rows_of(self, accounts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All rows of sorted accounts, in the order of accounts, the most used scope of each first."""
+        low, high = np.searchsorted(self._sorted, accounts), np.searchsorted(self._sorted, accounts, "right")
+        within = np.arange(int((high - low).sum())) - np.repeat(
+            np.cumsum(high - low) - (high - low), high - low
+        )
+        return self._order[np.repeat(low, high - low) + within]
 
 
-def _contains(sorted_ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
-    at = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
-    return sorted_ids[at] == wanted
+def _strata(everybody: dict[int, int], members: NDArray[np.int64]) -> dict[int, int]:
+    """Stratum of each level: volume and model, or volume alone, or several volumes, where outsiders are few.
 
-
-def _widened(strata: NDArray[np.int64], members: int) -> NDArray[np.int64]:
-    """Join a stratum with its neighbour until each one that holds members has outsiders enough."""
-    strata = strata.copy()
+    Parameters
+    ----------
+    everybody
+        Level -> accounts.
+    members
+        Shape (members,). Their levels.
+    """
+    held = dict(zip(*(x.tolist() for x in np.unique(members, return_counts=True)), strict=True))
+    total = {v: max(everybody.get(v, 0), n) for v, n in (dict.fromkeys(everybody, 0) | held).items()}
+    thin = {v // (MODELS + 1) for v, n in held.items() if total[v] < (OUTSIDERS + 1) * n}
+    of = {v: v - v % (MODELS + 1) if v // (MODELS + 1) in thin else v for v in total}
     while True:
-        level, code = np.unique(strata, return_inverse=True)
-        held = np.bincount(code[:members], minlength=len(level))
-        thin = np.flatnonzero((held > 0) & (np.bincount(code) < (OUTSIDERS + 1) * held))
-        if not len(thin) or len(level) == 1:
-            return strata
-        at = thin[0]
-        strata[code == at] = level[at - 1] if at else level[1]
+        size: dict[int, int] = {}
+        inside: dict[int, int] = {}
+        for v, code in of.items():
+            size[code] = size.get(code, 0) + total[v]
+            inside[code] = inside.get(code, 0) + held.get(v, 0)
+        order = sorted(size)
+        short = [c for c in order if inside[c] and size[c] < (OUTSIDERS + 1) * inside[c]]
+        if not short or len(order) == 1:
+            return of
+        at = order.index(short[0])
+        into = order[at - 1] if at else order[1]
+        of = {v: into if code == short[0] else code for v, code in of.items()}
 
 
 def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Materials | None) -> Pool:

@@ -254,7 +254,7 @@ def _materials(engine: Engine) -> tuple[Materials, Materials]:
         engine.run(signal.steps(max(1, -(-int(total or 0) // SHINGLES_A_PASS))))
         rows = engine.read(f"select account_id, shingle, uses from {links}")
         materials = find_materials(rows, least_accounts=LEAST_ACCOUNTS, least_shingles=least)
-        engine.drop("repeated", links)
+        engine.drop("repeated", "some_exchanges", links)
         stands = materials.stands if signal is shared_prompt else np.ones(len(materials.shingle), bool)
         first = len(found[0]) if found else 0
         keys = {"shingle": materials.shingle[stands], "family": materials.shingle_material[stands] + first}

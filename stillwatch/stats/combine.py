@@ -18,7 +18,6 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from stillwatch.errors import InputError, InsufficientData
 from stillwatch.stats import _arrays
@@ -223,4 +222,4 @@ def _stacked(log_evalues: npt.ArrayLike) -> FloatArray:
 
 
 def _log_sum(loge: FloatArray) -> float | FloatArray:
-    return _arrays.unwrap(np.asarray(logsumexp(loge, axis=0)))  # type: ignore[no-any-return]
+    return _arrays.unwrap(np.asarray(np.logaddexp.reduce(loge, axis=0)))  # type: ignore[no-any-return]

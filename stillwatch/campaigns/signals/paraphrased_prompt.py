@@ -49,6 +49,8 @@ VALUES = Values("codes", ("family",), table="main_words")
 KIND = "text"
 POSITIONS = 16
 """Positions of MinHash that are read, of 32."""
+LOOKED_AT = 128
+"""Exchanges of one account that are looked at for tokens, about: a part drawn by their ids, the same whoever asks."""
 LEAST_USES = 3
 LEAST_SHARE = 0.05
 """An account repeats a token when this share of its exchanges has it, and `LEAST_USES` of them do: common words come
@@ -60,13 +62,13 @@ CARRIES = 4
 """Tokens of a material that an exchange must have: of `POSITIONS` an unrelated text has about none or one."""
 
 
-def minhash_tokens(columns: str) -> str:
-    """A SELECT of `columns` of ``exchanges as x`` and one `shingle` for each MinHash position that is read."""
+def minhash_tokens(columns: str, source: str = "exchanges") -> str:
+    """A SELECT of `columns` of `source` ``as x`` and one `shingle` for each MinHash position that is read."""
     return f"""
     select t.*, t.place * 4294967296 + (t.value & 4294967295) as shingle
     from (
         select {columns}, generate_subscripts(x.minhash, 1) as place, unnest(x.minhash)::bigint as value
-        from exchanges as x
+        from {source} as x
     ) as t
     where t.place <= {POSITIONS}"""
 
@@ -86,15 +88,23 @@ def steps(passes: int) -> list[Step]:
     """
     return [
         Step(
+            "some_exchanges",
+            f"""
+select x.account_id as account_id, x.minhash as minhash, least(p.exchanges, {LOOKED_AT}) as of
+from exchanges as x
+join population as p on p.account_id = x.account_id
+where (x.exchange_id & 1048575) * p.exchanges < {LOOKED_AT} * 1048576""",
+            "a busy account repeats everything: as many exchanges of each are looked at",
+        ),
+        Step(
             "repeated",
             f"""
 select r.account_id as account_id, r.shingle as shingle, count(*) as uses
-from ({minhash_tokens("x.account_id as account_id")}
+from ({minhash_tokens("x.account_id as account_id, x.of as of", "some_exchanges")}
 ) as r
-join population as p on p.account_id = r.account_id
 where (r.shingle & 1023) % {{parts}} = {{part}}
 group by r.account_id, r.shingle
-having count(*) >= greatest({LEAST_USES}, {LEAST_SHARE} * any_value(p.exchanges))""",
+having count(*) >= {LEAST_USES} and count(*) >= {LEAST_SHARE} * any_value(r.of)""",
             "words that come back in one account's prompts: a template of its own or of somebody's, however worded",
             passes,
         ),
