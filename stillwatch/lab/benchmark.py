@@ -185,7 +185,7 @@ def _findings(scan: campaigns.Scan, workspace: Path, truth: Truth) -> dict[str, 
     return {
         "proposed": scan.proposed,
         "log_needed": scan.log_needed,
-        "planted_findings": planted[:10],
+        "planted_findings": sorted(planted, key=lambda f: (f["decision"] != "supported", -f["planted"]))[:10],
         "honest_findings": {
             "proposed": len(honest),
             "with_evalue": len(evalues),

@@ -1,8 +1,8 @@
 """Other wordings of one text: most words stay, no long run does.
 
-Words are taken two at a time, and each pair becomes a slot with a dozen variants: turned round, set apart, with a
-small word before, between or after, or with one word replaced. A run of 32 bytes spans three or four pairs, so that
-one in several hundred requests repeats it, whichever it is; a run of 63 bytes comes again about never.
+Words are taken two at a time, and each pair becomes a slot with many variants: turned round, set apart, with a small
+word between or after, or with one word replaced. A run of 32 bytes then comes again in about one of a hundred
+requests, whichever it is, and a run of 63 bytes hardly ever.
 """
 
 from __future__ import annotations
@@ -61,24 +61,18 @@ def reword(texts: Texts, original: str) -> Range:
 
 
 def _variants(pair: list[str], place: int) -> list[str]:
-    a, b = pair[0], pair[-1]
-    small = [_SMALL[(place + j) % len(_SMALL)] for j in range(4)]
+    """Several dozen ways to say one or two words."""
+    small = [_SMALL[(place + j) % len(_SMALL)] for j in range(7)]
+    after = ["", "", f" {small[0]}", f" {small[1]}"]
     if len(pair) == 1:
-        return [a, f"{small[0]} {a}", f"{a} {small[1]}", f"{_other(a)} {small[2]}", f"{small[3]} {_other(a)}"]
-    return [
-        f"{a} {b}",
-        f"{b} {a}",
-        f"{a}, {b}",
-        f"{small[0]} {a} {b}",
-        f"{a} {small[1]} {b}",
-        f"{a} {b} {small[2]}",
-        f"{small[3]} {b} {a}",
-        f"{b}, {small[0]} {a}",
-        f"{_other(a)} {b}",
-        f"{a} {_other(b)}",
-        f"{b} {_other(a)} {small[1]}",
-        f"{small[2]} {a}, {_other(b)}",
-    ]
+        said = [pair[0], _other(pair[0]), *(f"{s} {pair[0]}" for s in small)]
+    else:
+        a, b = pair
+        between = [" ", ", ", *(f" {s} " for s in small[2:])]
+        said = [
+            f"{x}{gap}{y}" for x, y in ((a, b), (b, a), (_other(a), b), (_other(b), a)) for gap in between
+        ]
+    return [words + end for words in said for end in after]
 
 
 def _other(word: str) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
-from lab_samples import Sample, sample
+from lab_samples import Sample, planted, sample
+
+from stillwatch.lab.campaign import Plan
 
 CUSTOMERS = ("developer", "framework", "batch", "instruction batch")
 """Honest accounts that call by program, as a campaign does; chatting people use other clients."""
@@ -121,6 +127,67 @@ def test_whatever_a_campaign_account_has_honest_accounts_have_too(facts, column)
         )
         assert of_honest >= 3, value
         assert of_campaign / (of_campaign + of_honest) < 0.6, value
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A campaign of every traffic, with everything that a plan can ask for, among look-alikes."""
+    plans = (
+        Plan("a", 30, operators=2, pivot=0.8),
+        Plan("b", 30, 12.0, traffic="reroute", pools=2),
+        Plan("c", 20, 60.0, traffic="replay", wrapper="paraphrased"),
+        Plan("d", 30, 13.0, traffic="session"),
+    )
+    out = tmp_path_factory.mktemp("mixed")
+    return planted(out, *plans, honest_accounts=500, days=5, lookalikes=3, release=0.5)
+
+
+def test_no_value_of_any_column_is_a_campaigns_own(mixed):
+    """Of every value that a row or an account of a campaign has, several honest accounts have it too."""
+    guilty = set(mixed.truth.filter(pc.is_valid(mixed.truth["campaign"]))["account"].to_pylist())
+    columns = ["client_agent", "operation", "request_model", "response_model", "temperature", "max_tokens"]
+    columns += ["n_choices", "logprobs", "finish_reason", "status_code", "refused", "reasoning_visible"]
+    signatures = ("signatures_minted", "signatures_presented")
+    log = pq.read_table(
+        mixed.built.logs[0],
+        columns=["account", "credential", "conversation", "turns", "prompt", *columns, *signatures],
+    ).to_pylist()
+    holders: dict[tuple[str, str], set[str]] = defaultdict(set)
+    sessions: dict[str, int] = defaultdict(int)
+    minted, keys = {}, defaultdict(set)
+    for row in log:
+        sessions[row["conversation"]] += 1
+        minted |= dict.fromkeys(row["signatures_minted"] or (), row["account"])
+        keys[row["account"]].add(row["credential"])
+    for row in log:
+        who = row["account"]
+        for c in columns:
+            holders[c, str(row[c])].add(who)
+        holders[
+            "later turn without a session", str(row["turns"] > 1 and sessions[row["conversation"]] == 1)
+        ].add(who)
+        holders["signature minted", str(bool(row["signatures_minted"]))].add(who)
+        for s in row["signatures_presented"] or ():
+            holders["signature of another account", str(minted[s] != who)].add(who)
+        for words in ("internal reasoning", "impartial judge", "score rubric"):
+            holders["elicitation", words if words in row["prompt"] else ""].add(who)
+    for who, held in keys.items():
+        holders["credentials", str(len(held))].add(who)
+    facts = mixed.accounts.to_pylist()
+    actions = pyarrow.csv.read_csv(mixed.built.actions).to_pylist()
+    kinds = ("plan", "card_type", "email_class", "verification_level", "exemption", "exemption_reason")
+    for row in facts:
+        for c in (*kinds, "organization_id", "payment_token", "device_token", "contract_volume"):
+            value = str(row[c]) if c in kinds else str(row[c] is None)
+            holders[c, value].add(row["account_id"])
+    for row in actions:
+        for c in ("rung", "reason"):
+            holders[c, row[c]].add(row["account_id"])
+    shared = {"signature of another account", "rung", "elicitation"}
+    assert shared <= {column for (column, _), who in holders.items() if who & guilty}
+    for (column, value), who in holders.items():
+        if who & guilty:
+            assert len(who - guilty) >= 3, (column, value, len(who & guilty))
 
 
 def test_prefix_kinds_cannot_be_told_from_the_address(hydra):

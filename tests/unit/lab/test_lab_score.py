@@ -72,12 +72,17 @@ def test_by_hand(truth, tmp_path):
     assert (s.supported, s.supported_wrong) == (3, 1)
     assert (s.precision.count, s.precision.of) == (11, 15)
     assert s.recall.low < 11 / 20 < s.recall.high
+    assert {r: (g.count, g.of) for r, g in s.honest_groups_by_role.items()} == {"organisation": (1, 1)}
+    # Told 0.9 of each of the 11 found ones, true is 0.8.
+    assert s.share_error.accounts == 11
+    assert s.share_error.mean == pytest.approx(0.1) and s.share_error.bias == pytest.approx(0.1)
 
 
 def test_nothing_found_is_a_score(truth, tmp_path):
     s = score(truth, _members(tmp_path, {}))
     assert s.recall.count == 0 and s.recall.low == 0 and 0 < s.recall.high < 0.2
     assert s.supported == 0 and s.precision.share is None
+    assert s.share_error.mean is None
 
 
 def test_members_that_were_not_revealed_are_refused(truth, tmp_path):

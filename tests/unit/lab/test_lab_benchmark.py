@@ -1,0 +1,148 @@
+"""The reviewed cells, a run that can be carried on, and the tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from stillwatch.cli.lab import app
+from stillwatch.errors import FormatError, InputError
+from stillwatch.lab import benchmark, tables
+from stillwatch.lab.cells import Cell, cells, chosen
+
+KNOWN = cells()
+TINY = replace(
+    KNOWN["smoke"],
+    log=replace(KNOWN["smoke"].log, honest_accounts=60, days=3),
+    campaign=replace(KNOWN["smoke"].campaign, accounts=12),  # type: ignore[type-var]
+)
+
+
+def test_the_centre_is_what_was_agreed():
+    centre = KNOWN["centre"]
+    plan = centre.campaign
+    assert plan is not None
+    assert (plan.accounts, plan.rate, plan.share, plan.traffic, plan.wrapper) == (
+        100,
+        26.0,
+        0.8,
+        "harvest",
+        "fixed",
+    )
+    assert (centre.log.honest_accounts, centre.log.days, centre.log.lookalikes) == (1000, 14, 20)
+
+
+def test_every_other_cell_changes_something_and_the_reported_rates_are_there():
+    digests = [c.digest for c in KNOWN.values()]
+    assert len(set(digests)) == len(digests)
+    assert {c.campaign.rate for c in KNOWN.values() if c.campaign} == {5.6, 13.0, 26.0, 733.0, 857.0}
+    assert {c.campaign.share for c in KNOWN.values() if c.campaign} >= {0.05, 0.1, 0.25, 0.5, 0.8, 1.0}
+    assert all(c.says for c in KNOWN.values())
+    assert KNOWN["honest"].campaign is None and KNOWN["background-1000x"].once
+
+
+def test_a_digest_follows_what_is_built_and_not_what_is_said():
+    assert replace(TINY, says="other words").digest == TINY.digest
+    assert replace(TINY, log=replace(TINY.log, days=4)).digest != TINY.digest
+
+
+def test_cells_are_chosen_by_name():
+    assert [c.name for c in chosen([], KNOWN)] == [n for n in KNOWN if n != "smoke"]
+    assert [c.name for c in chosen(["smoke", "honest"], KNOWN)] == ["smoke", "honest"]
+    with pytest.raises(InputError, match="centre"):
+        chosen(["nowhere"], KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[cell", "cells"),
+        ('[cell.a]\nsays = "x"\nlog = {}', "centre|log|honest_accounts"),
+        ('[cell.a]\nsays = "x"\nspeed = 3', "speed"),
+    ],
+)
+def test_a_file_of_cells_that_cannot_be_is_refused(tmp_path, text, says):
+    path = tmp_path / "cells.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        cells(path)
+
+
+def test_a_run_is_carried_on_and_leaves_no_log(tmp_path):
+    first = list(benchmark.run([TINY], [1], tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == [benchmark.RESULTS]
+    assert list(benchmark.run([TINY], [1], tmp_path)) == []
+    with (tmp_path / benchmark.RESULTS).open("a") as lines:
+        lines.write('{"cell": "smoke", "dig')  # killed while it wrote
+    once = replace(TINY, once=True)
+    assert list(benchmark.run([once], [1, 2], tmp_path)) == []
+    second = list(benchmark.run([TINY], [2, 1], tmp_path))
+    lines = benchmark.results(tmp_path / benchmark.RESULTS)
+    assert lines == json.loads(json.dumps(first + second))
+    assert [line["seed"] for line in lines] == [1, 2]
+    line = lines[0]
+    assert line["cell"] == "smoke" and line["digest"] == TINY.digest and line["version"]
+    assert line["campaign_accounts"] == line["score"]["recall"]["of"] == 12
+    assert line["proposed"] >= len(line["planted_findings"]) >= 1
+    text = tables.markdown(lines, {"smoke": TINY})
+    assert "| smoke | 2 |" in text and "of 2 [" in text and "framework" in text
+    other = {"smoke": replace(TINY, log=replace(TINY.log, days=9))}
+    assert "2 results" not in text and "No results" in tables.markdown(lines, other)
+
+
+def test_a_table_by_hand():
+    def line(cell: str, found: int, recall: int, flagged: int, error: float | None) -> dict:
+        def share(count: int, of: int) -> dict:
+            return {"count": count, "of": of}
+
+        return {
+            "cell": cell, "digest": KNOWN[cell].digest, "seed": 1, "real_data": False, "exchanges": 1000, "proposed": 7,
+            "seconds": {"build": 1, "import": 2, "scan": 3},
+            "score": {
+                "campaigns_found": share(found, 1), "recall": share(recall, 100), "precision": share(recall, recall),
+                "honest_flagged": share(flagged, 50), "honest_groups_flagged": share(min(flagged, 1), 4),
+                "honest_groups_by_role": {"class": share(0, 1), "alike batch": share(min(flagged, 1), 3)},
+                "honest_flagged_by_role": {"class": share(0, 20), "alike batch": share(flagged, 30)},
+                "share_error": {"accounts": 0 if error is None else recall, "mean": error, "bias": error},
+            },
+        }  # fmt: skip
+
+    lines = [line("centre", 1, 90, 0, 0.1), line("centre", 1, 100, 3, 0.2), line("centre", 0, 0, 0, None)]
+    text = tables.markdown(lines, KNOWN)
+    row = next(r for r in text.splitlines() if r.startswith("| centre"))
+    assert "2 of 3 [9.4%, 99.2%]" in row and "0%, 90%, 100%" in row and "190 of 190" in row
+    assert "3 of 150" in row and "1 of 3 [0.8%, 90.6%]" in row and "0.153, +0.153 (190)" in row
+    kinds = [r for r in text.splitlines() if r.startswith(("| alike", "| class"))]
+    assert kinds[0].startswith("| alike batch | 1 of 9 |") and kinds[1].startswith(
+        "| class | 0 of 3 | 70.76% |"
+    )
+
+
+def test_a_line_that_is_no_result_is_refused(tmp_path):
+    (tmp_path / benchmark.RESULTS).write_text('{"cell": 1}\n')
+    with pytest.raises(FormatError, match=r"results\.jsonl:1"):
+        benchmark.results(tmp_path / benchmark.RESULTS)
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("stillwatch.lab.cells.cells", lambda: {**KNOWN, "smoke": TINY})
+    run = CliRunner()
+    base = ["run", "campaigns", "--out", str(tmp_path), "--cells", "smoke"]
+    done = run.invoke(app, [*base, "--seeds", "3", "--json"], env={"STILLWATCH_DATA": None})
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["seed"] == 3
+    shown = run.invoke(app, [*base, "--table"])
+    assert "| smoke | 1 |" in shown.stdout
+    for wrong in (["--seeds", "x"], ["--seeds", "5-2"], ["--cells", "nowhere"]):
+        assert isinstance(run.invoke(app, [*base, *wrong]).exception, InputError)
+    assert isinstance(run.invoke(app, ["run", "races", "--out", str(tmp_path)]).exception, InputError)
+
+
+def test_a_cell_without_a_campaign_has_none(tmp_path):
+    honest = Cell("h", "none", TINY.log, None)
+    line = benchmark.one(honest, 1, tmp_path / "work")
+    assert line["campaign_accounts"] == 0 and line["score"]["campaigns_found"]["of"] == 0
+    assert not (tmp_path / "work").exists()
