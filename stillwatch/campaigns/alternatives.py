@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stillwatch.campaigns.habits import Habits
+from stillwatch.campaigns.habits import QUIET_HOURS, Habits
 from stillwatch.campaigns.members import Accounts
 from stillwatch.campaigns.scoring import Score
 from stillwatch.records import Excluded
@@ -50,7 +50,8 @@ WEEKS = 10
 SHORT, NOT_SHORT = 0.9, 0.5
 """Share of answers of at most `habits.SHORT` tokens."""
 END_USERS = 3
-CLIENTS = 5
+CLIENTS = 20
+"""Kinds of client of one account; in composed logs ordinary accounts have five, and the busiest a dozen."""
 
 EXCLUDED, UNKNOWN, OPEN = 1, 0, -1
 
@@ -206,7 +207,7 @@ def _judged(
     against, ruled_out = (state == OPEN).sum(), (state == EXCLUDED).sum()
     if against > SOME * count:
         who = "all" if against == count else f"{against} of {count}"
-        return Look(name, False, f"not excluded for {who} accounts: {standing}", float(against / count), asks)
+        return Look(name, False, f"for {who} accounts: {standing}", float(against / count), asks)
     if ruled_out >= NEARLY_ALL * count:
         rest = "" if ruled_out == count else f" ({ruled_out} of {count} accounts)"
         return Look(name, True, excluded + rest, float(against / count), asks)
@@ -362,7 +363,7 @@ def school_class(facts: Facts, habits: Habits) -> Look:
     known = "not known" if mail is None else f"{mail:.0%}"
     seen = (
         f"{_median(talks):.0%} of a typical account's requests go on with a conversation, {pooled:.0%} fall into the "
-        f"quietest {8} hours, school mail {known}"
+        f"quietest {QUIET_HOURS} hours, school mail {known}"
     )
     return _judged(
         name, _states(habits, excluded, standing), excluded=seen, standing=seen, unknown=f"between: {seen}"
@@ -412,7 +413,7 @@ def reseller(shares: NDArray[np.float64], habits: Habits | None) -> Look:
         return Look(
             name,
             False,
-            f"not excluded for {against.sum()} of {count} accounts: {'; '.join(parts)}",
+            f"for {against.sum()} of {count} accounts: {'; '.join(parts)}",
             float(against.sum() / count),
             asks=False,
         )

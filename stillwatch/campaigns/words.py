@@ -10,7 +10,7 @@ from typing import Any
 from stillwatch import plugins
 from stillwatch.campaigns.alternatives import Facts
 from stillwatch.campaigns.scoring import ACTS_AS_ONE, Score
-from stillwatch.records import Card, Decision
+from stillwatch.records import Card, Decision, Finding
 
 
 def power(log_value: float | None) -> str:
@@ -93,8 +93,8 @@ def _main_kinds(taken: Mapping[str, Any]) -> list[str]:
 
 
 def many(number: float) -> str:
-    """A large number in a few characters: ``950``, ``71,204``, ``3.1 M``, ``41 M``."""
-    for size, unit in ((1e9, "G"), (1e6, "M")):
+    """A large number in a few characters: ``950``, ``71 k``, ``3.1 M``, ``41 M``."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f} {unit}" if number < 10 * size else f"{number / size:,.0f} {unit}"
     return f"{number:,.0f}"
@@ -166,3 +166,45 @@ def _topics(families: Sequence[Mapping[str, Any]]) -> list[str]:
         more = f"{len(rest)} families of tasks that are alike, {part(sum(f['share'] for f in rest))} of all"
         said.append(f"{more}; naming them needs kept text")
     return said
+
+
+VERDICTS = {True: "excluded", False: "NOT excluded", None: "cannot tell"}
+
+
+def explained(finding: Finding, titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A finding as rows of a screen: a label (empty: goes on with the one above) and a sentence.
+
+    What nearly all accounts fit as well stands right under the decision, before anything that speaks against them.
+    """
+    facts = finding.details
+    rows = [("decision", finding.decision + (f" ({facts['reason']})" if facts["reason"] else ""))]
+    rows += _labelled("not excluded", [f"for nearly all accounts: {n}" for n in facts["open_for_nearly_all"]])
+    apart = [f"{n:,} accounts: {reason}" for reason, n in facts["exempt"].items()]
+    rows += _labelled("exempt", [*apart, "they stand apart; what follows is without them"] if apart else [])
+    rows.append(("proposed by", titles.get(facts["proposed_by"], facts["proposed_by"])))
+    rows += [("", f"“{text[:400]}”") for text in facts["texts"][:3]]
+    rows += _labelled("confirmed by", facts["confirmed_by"] or ["nothing that the proposer did not use"])
+    rows += _labelled("typical member", facts["harvest_words"] or ["too few exchanges to tell"])
+    label = ""
+    for name, sentence in facts["taken_words"]:
+        rows.append(("" if name == label else name, sentence))
+        label = name
+    if facts["share"] is not None:
+        share = between(facts["share"], facts["share_low"], facts["share_high"])
+        by = f", told by {facts['share_by']}" if facts["share_by"] else ""
+        rows.append(("share", f"{share} of these accounts' requests{by}"))
+    elif facts["share_by"]:
+        rows.append(("share", f"cannot be told: {facts['share_by']}"))
+    rows.append(("acts as one", f"e = {power(facts['acts_as_one'])}"))
+    rows.append(("harvesting", f"e = {power(facts['harvesting'])}"))
+    needed = power(finding.log_evalue_needed)
+    rows.append(("needed", f"the smaller of the two at least {needed}, for one group alone"))
+    rows += _labelled(
+        "innocent", [f"{a.name}: {VERDICTS[a.excluded]} ({a.by})" for a in finding.alternatives]
+    )
+    rows += _labelled("limits", finding.limits)
+    return [*rows, ("finding", finding.id[:16])]
+
+
+def _labelled(label: str, sentences: Sequence[str]) -> list[tuple[str, str]]:
+    return [(label if i == 0 else "", sentence) for i, sentence in enumerate(sentences)]

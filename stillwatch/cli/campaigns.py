@@ -46,6 +46,7 @@ def scan(
 ) -> None:
     """Find groups of accounts that act as one and have the shape of harvesting."""
     from stillwatch import campaigns, logs
+    from stillwatch.campaigns.findings import exempted
     from stillwatch.cases.journal import Journal
     from stillwatch.engine.tables import Workspace
     from stillwatch.errors import InputError
@@ -69,9 +70,12 @@ def scan(
         )
     campaigns.save(found, workspace)
     place = Workspace(workspace)
-    Journal(place.journal).append(
+    journal = Journal(place.journal)
+    journal.append(
         "scan", {"run": found.run.id, "findings": [f.id for f in found.findings], "config": found.run.config}
     )
+    if apart := exempted(found.findings, found.members):
+        journal.append("exemption", {"run": found.run.id, "findings": apart})
     written = _write_report(found, workspace) if report else None
     _show(found, json=json, everything=False)
     if written:
@@ -163,6 +167,10 @@ def list_(
 def members(
     campaign: Annotated[str, typer.Argument(help="One campaign; all supported ones when left out.")] = "",
     workspace: WorkspaceOption = Path("stillwatch-data"),
+    exchanges: Annotated[
+        bool,
+        typer.Option("--exchanges", help="The exchanges that are meant, and where in the log they stand."),
+    ] = False,
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Real account names; the journal records it.")
     ] = False,
@@ -178,6 +186,9 @@ def members(
     column, value = ("campaign", wanted) if wanted else ("decision", "supported")
     table = found.members.filter(pc.equal(found.members[column], value))
     names = _names(workspace, table["account_id"].to_pylist(), reveal=reveal, why=wanted or "all supported")
+    if exchanges:
+        _show_exchanges(workspace, table, names, json=json)
+        return
     rows = [
         {
             "campaign": row["campaign"],
@@ -185,6 +196,8 @@ def members(
             "account": names.get(row["account_id"], identity.show("account", row["account_id"])),
             "exchanges": row["exchanges"],
             "share": row["share"],
+            "share_low": row["share_low"],
+            "share_high": row["share_high"],
             "evidence": row["evidence"],
         }
         for row in table.to_pylist()
@@ -194,14 +207,69 @@ def members(
         return
     output.table(
         [
-            (r["campaign"], r["account"], r["exchanges"], _percent(r["share"]), ", ".join(r["evidence"]))
+            (r["campaign"], r["account"], r["exchanges"], _percent(r["share"]), _span(r), _why(r))
             for r in rows
         ],
-        ["CAMPAIGN", "ACCOUNT", "EXCHANGES", "SHARE", "EVIDENCE"],
-        right=["SHARE"],
+        ["CAMPAIGN", "ACCOUNT", "EXCHANGES", "SHARE", "95%", "EVIDENCE"],
+        right=["SHARE", "95%"],
     )
     if not reveal:
         output.note("Next: --reveal shows the real accounts, and the workspace journal records that it did")
+
+
+def _span(row: dict[str, Any]) -> str:
+    if row["share_low"] is None:
+        return "-"
+    return f"{100 * row['share_low']:.0f} to {100 * row['share_high']:.0f}"
+
+
+def _why(row: dict[str, Any]) -> str:
+    evidence = ", ".join(row["evidence"])
+    return f"(exempt) {evidence}" if row["decision"] == "exempt" else evidence
+
+
+def _show_exchanges(workspace: Path, members: Any, names: dict[int, str], *, json: bool) -> None:
+    """The exchanges of these members that the latest scan means, as many as it listed."""
+    from datetime import UTC, datetime
+
+    import pyarrow.compute as pc
+
+    from stillwatch import identity
+    from stillwatch.campaigns import store
+
+    listed = store.exchanges(workspace)
+    listed = listed.filter(pc.is_in(listed["campaign"], value_set=members["campaign"].unique()))
+    rows = [
+        {
+            "campaign": row["campaign"],
+            "exchange": f"{row['exchange_id'] & (2**64 - 1):016x}",
+            "time": datetime.fromtimestamp(row["time"] / 1e6, UTC).isoformat(timespec="seconds"),
+            "account": names.get(row["account_id"], identity.show("account", row["account_id"])),
+            "follow_up": row["follow_up"],
+            "model": row["model"],
+            "source": f"{row['source_file']}:{row['source_line']}",
+        }
+        for row in listed.to_pylist()
+    ]
+    if json:
+        output.json_lines(rows)
+        return
+    output.table(
+        [
+            (
+                r["campaign"],
+                r["time"][:19],
+                r["account"],
+                "follow-up" if r["follow_up"] else "first",
+                r["source"],
+            )
+            for r in rows
+        ],
+        ["CAMPAIGN", "TIME", "ACCOUNT", "IS", "WHERE IN THE LOG"],
+    )
+    of = sum(n for n in members["exchanges"].to_pylist() if n is not None)
+    if len(rows) < of:
+        output.note(f"{len(rows):,} of {of:,} exchanges: a scan lists a sample of bounded size")
 
 
 @app.command()
@@ -212,38 +280,17 @@ def explain(
 ) -> None:
     """Why these accounts: in words, in numbers, and with the innocent explanations."""
     from stillwatch import campaigns
-    from stillwatch.campaigns.words import power
+    from stillwatch.campaigns.words import explained
 
     found = campaigns.latest(workspace)
     finding = _one(found, campaign)
     if json:
         output.json_lines([asdict(finding)])
         return
-    facts = finding.details
     output.line(finding.claim)
     output.line()
-    titles = _titles()
-    _item("decision", finding.decision + (f" ({facts['reason']})" if facts["reason"] else ""))
-    proposed = titles[facts["proposed_by"]]
-    share = "" if facts["share"] is None else f", in {_percent(facts['share'])} of these accounts' requests"
-    _item("proposed by", proposed + share)
-    for text in facts["texts"][:3]:
-        _item("", f"“{text[:400]}”")
-    for i, sentence in enumerate(facts["confirmed_by"] or ["nothing that the proposer did not use"]):
-        _item("confirmed by" if i == 0 else "", sentence)
-    for i, sentence in enumerate(facts["harvest_words"] or ["too few exchanges to tell"]):
-        _item("typical member" if i == 0 else "", sentence)
-    _item("acts as one", f"e = {power(facts['acts_as_one'])}")
-    _item("harvesting", f"e = {power(facts['harvesting'])}")
-    _item(
-        "needed", f"the smaller of the two at least {power(finding.log_evalue_needed)}, for one group alone"
-    )
-    words = {True: "excluded", False: "NOT excluded", None: "cannot tell"}
-    for i, other in enumerate(finding.alternatives):
-        _item("innocent" if i == 0 else "", f"{other.name}: {words[other.excluded]} ({other.by})")
-    for i, limit in enumerate(finding.limits):
-        _item("limits" if i == 0 else "", limit)
-    _item("finding", finding.id[:16])
+    for name, text in explained(finding, _titles()):
+        _item(name, text)
     output.line(f"Next: stillwatch campaigns members {finding.subject}")
 
 
@@ -286,6 +333,9 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
     ]
     if rows:
         output.table(rows, columns, right=["SHARE"])
+    for f in shown:
+        if f.decision == "supported" and (open_for := f.details["open_for_nearly_all"]):
+            output.line(f"{f.subject}, NOT excluded for nearly all its accounts: {'; '.join(open_for)}")
     hidden = len(found.findings) - len(rows)
     if not found.findings:
         output.line("No group of accounts was proposed: nothing rare is shared by five accounts or more.")

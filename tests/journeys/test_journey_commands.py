@@ -101,7 +101,9 @@ def test_members_are_pseudonyms_until_revealed_and_the_journal_records_it(
     hidden = call("members", "--workspace", workspace, "--json").rows()
     planted = hydra.real_names(hydra.scan.supported[0])
     assert len(hidden) == len(planted)
-    assert set(hidden[0]) == {"campaign", "decision", "account", "exchanges", "share", "evidence"}
+    columns = ("campaign", "decision", "account", "exchanges", "share", "share_low", "share_high", "evidence")
+    assert tuple(hidden[0]) == columns
+    assert all(0 <= r["share_low"] <= r["share"] <= r["share_high"] <= 1 for r in hidden)
     assert {r["decision"] for r in hidden} == {"supported"}
     assert not planted & {r["account"] for r in hidden}
     assert not [e for e in journal(workspace) if e.kind == "reveal"]
@@ -122,6 +124,17 @@ def test_members_of_a_campaign_that_is_not_supported(workspace: Path, hydra: Jou
     assert "--reveal shows the real accounts" in done.err
 
 
+def test_members_lists_the_exchanges_that_are_meant(workspace: Path, hydra: Journey, call: Call) -> None:
+    found = hydra.scan.supported[0]
+    rows = call("members", found.subject, "--exchanges", "--workspace", workspace, "--json").rows()
+    assert len(rows) == found.details["exchanges"]
+    assert {r["campaign"] for r in rows} == {found.subject}
+    assert len({r["exchange"] for r in rows}) == len(rows)
+    assert all(int(r["source"].rpartition(":")[2]) >= 1 for r in rows), "a person is to find them in the log"
+    shown = call("members", found.subject, "--exchanges", "--workspace", workspace)
+    assert shown.out.splitlines()[0].split()[:3] == ["CAMPAIGN", "TIME", "ACCOUNT"]
+
+
 def test_explain_says_why_and_what_else_it_could_be(workspace: Path, hydra: Journey, call: Call) -> None:
     found = hydra.scan.supported[0]
     done = call("explain", found.subject, "--workspace", workspace)
@@ -132,12 +145,19 @@ def test_explain_says_why_and_what_else_it_could_be(workspace: Path, hydra: Jour
         "proposed by",
         "confirmed by",
         "typical member",
+        "taken",
+        "kinds",
+        "models",
+        "share",
         "innocent",
         "limits",
         "finding",
     ):
         assert f"\n  {name} " in done.out
     assert "NOT excluded" in done.out
+    assert done.out.index("not excluded ") < done.out.index("proposed by"), (
+        "what stands against it comes first"
+    )
     assert all(len(line) <= 100 for line in done.out.splitlines())
     (row,) = call("explain", found.subject, "--workspace", workspace, "--json").rows()
     assert row["id"] == found.id
