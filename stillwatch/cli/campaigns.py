@@ -335,7 +335,7 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
         output.table(rows, columns, right=["SHARE"])
     for f in shown:
         if f.decision == "supported" and (open_for := f.details["open_for_nearly_all"]):
-            output.line(f"{f.subject}, NOT excluded for nearly all its accounts: {'; '.join(open_for)}")
+            output.line(f"NOT excluded for nearly all accounts of {f.subject}: {'; '.join(open_for)}")
     hidden = len(found.findings) - len(rows)
     if not found.findings:
         output.line("No group of accounts was proposed: nothing rare is shared by five accounts or more.")
