@@ -28,18 +28,21 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 STAKES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85])
-"""Shares of the wealth that are put on every bet; the e-value is the mean over them (no choice is left to the data)."""
+"""Shares of the wealth that are put on every bet."""
+FRESH = np.array([0.003, 0.03, 0.2])
+"""Shares of the wealth that begin each window anew, spread evenly over `STAKES`: most windows may hold nothing."""
 LEAST_MEMBERS = 5
 LEAST_BETS = 20
-LEAST_OTHERS = 20
-"""Events of others by which a place can be called usual, in the window itself or at that time of other hours."""
+LEAST_OTHERS = 5
+"""Events of others by which a place can be called usual, in the window itself or at that part of other hours."""
 LEAST_ELSEWHERE = 5
 """Bins that a member fills in other windows; with fewer nobody knows its habits and it is only looked at."""
 CROWDED = 0.9
 """Above this mean chance nothing can be won."""
 HOUR = 3_600_000_000
-CLOCK = 0.05
-"""A gap within this share of an account's median gap is a tick of a clock."""
+DAY = 24 * HOUR
+CLOCK = 0.25
+"""A gap that differs from the member's median gap by at most this share of it is the tick of a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ def bet_on_places(
     rng: np.random.Generator,
     orders: int = 4,
     reach: float = 0.5,
+    spared: int = 0,
     most_members: int = 2_000,
     most_windows: int = 4_000,
     most_places: int = 100_000,
@@ -91,17 +95,24 @@ def bet_on_places(
     event lies within `reach` mean gaps of the window's pooled events, else 0. A bet is placed on the mean weight of
     the bins that the next member fills.
 
-    *Null*: given its own pattern within each window (up to a turn around the window) and everything that was shown
-    before, the odds of that mean weight are at most `gamma` times those of the largest of (a) the mean weight of all
-    bins, which is exactly what a uniform circular shift gives, whatever the pattern; (b) the weight at the member's
-    own places in other windows (a habit such as cron at :00); and, if `others` are given, (c) the weight at the places
-    of others in this window and (d) at this part of the hour (a moment that is everybody's: a release, an outage that
-    ends). (b) to (d) are ``(sum of weights + 1) / (number + 1)``, for which the mean of 1/estimate is at most 1/truth;
-    they only ever lower the e-value, so with ``gamma=1`` it is exact under independent uniform shifts.
+    *Null*, in all windows but `spared`: given its own pattern within each window (up to a turn around the window) and
+    everything shown before, the odds of that mean weight are at most `gamma` times those of the largest of
 
-    Every bet multiplies the wealth by ``1 + stake (weight / bound - 1)``, for each of the fixed `STAKES`; the e-value
-    is the mean over stakes and over `orders` orders. For members that keep a clock (half of their gaps equal) the
-    place in one window tells that of the next: windows are averaged for them, which is valid under any dependence.
+    (a) the mean weight of all bins, which is exactly what a uniform circular shift gives, whatever the pattern;
+    (b) the weight at the member's own places in all other windows and, unless `apart`, at this time of other days:
+        habits, such as cron at :00;
+    (c) with `others`, the weight at their places in this window: a moment that is everybody's;
+    (d) with `others`, the weight at their places at this part of any hour.
+
+    (b) to (d) are ``(sum of weights + 1) / (number + 1)``, for which the mean of 1/estimate is at most 1/truth. They
+    only ever lower the e-value, so with ``gamma=1`` it is exact under independent uniform shifts.
+
+    Every bet multiplies the wealth by ``1 + stake (weight / bound - 1)``, for each of the fixed `STAKES`; `FRESH`
+    starts every window with a part of the wealth only. The e-value is the mean over these ways to bet and over
+    `orders` orders; nothing is learned, so no choice is left to the data. For each way the `spared` windows that speak
+    loudest are left out: what remains is at most the wealth over windows in which the null holds (partial conjunction,
+    Benjamini & Heller 2008). For members that keep a clock the place in one window tells that of the next: windows are
+    averaged for them, which is valid under any dependence.
 
     Parameters
     ----------
@@ -115,6 +126,8 @@ def bet_on_places(
         Bins of a window, 2 or above.
     gamma
         1 or above.
+    spared
+        Windows in which the members may have had a moment in common, without being one.
     reach
         With `apart`: how far, in mean gaps, an event keeps others away.
     most_members, most_windows, most_places
@@ -124,7 +137,8 @@ def bet_on_places(
     Raises
     ------
     InsufficientData
-        Fewer than five members with an event, or fewer than `LEAST_BETS` bets could be placed.
+        Fewer than five members with an event; fewer than `LEAST_BETS` bets could be placed, or in no more windows
+        than are spared.
 
     *Wrong when* something within the window moves all members and nobody else, faster than a window is long; members'
     patterns are tied across windows without being clocks.
@@ -148,8 +162,12 @@ def bet_on_places(
             places = _Places(times[inside], owner[inside], others, window, bins)
             places.draw(rng, most_windows, most_places)
             parts.append((count, places, ticking))
-    ways = [_play(p, ticking, apart, reach, gamma, rng, orders) for _, p, ticking in parts]
-    played = [(count, ticking, way) for (count, _, ticking), way in zip(parts, ways, strict=True) if way.bets]
+    ways = [_play(p, ticking, apart, reach, gamma, spared, rng, orders) for _, p, ticking in parts]
+    played = [
+        (count, ticking, way)
+        for (count, _, ticking), way in zip(parts, ways, strict=True)
+        if len(way.found) > spared
+    ]
     bets = sum(way.bets for _, _, way in played)
     if bets < LEAST_BETS:
         raise InsufficientData(LEAST_BETS, bets, "bets on where a member's exchanges lie")
@@ -186,7 +204,7 @@ def _check(times: Ints, owner: Ints, window: int, bins: int, gamma: float) -> No
 
 
 def _keep_a_clock(times: Ints, owner: Ints, members: int, most: int = 1_000) -> NDArray[np.bool_]:
-    """Members more than half of whose gaps (of the first thousand) are within a twentieth of their median gap."""
+    """Members more than half of whose gaps (of the first thousand) are ticks of a clock."""
     clock = np.zeros(members, np.bool_)
     edges = np.searchsorted(owner, np.arange(members + 1))
     for i in range(members):
@@ -211,6 +229,10 @@ class _Places:
         self.who, self.at, self.bin = who.astype(np.int64), cell // bins, cell % bins
         flat = np.bincount(self.who * bins + self.bin, minlength=len(self.names) * bins)
         self.habit = flat.reshape(-1, bins)  # how often a member fills the bin, over all windows
+        self.days = max(1, DAY // window)
+        key = self.who * self.days + self.at % self.days
+        order = np.argsort(key, kind="stable")
+        self.daily_key, self.daily = key[order], self.bin[order]
         self.others = np.zeros(0, np.int64) if others is None else others // width
         self.compared = others is not None
         self.slots = max(1, HOUR // window)
@@ -238,6 +260,9 @@ class _Places:
         self.entry_window = index[of_entry[held]]
         self.entry_who = who[first[held]]
         self.entry_low, self.entry_high = bounds[:-1][held], bounds[1:][held]
+        key = self.entry_who * self.days + at[first[held]] % self.days
+        self.daily_low = np.searchsorted(self.daily_key, key)
+        self.daily_high = np.searchsorted(self.daily_key, key, "right")
         self.place = place
         self.windows = windows[chosen]
         self.filled = filled[chosen]
@@ -259,6 +284,7 @@ def _play(
     apart: bool,
     reach: float,
     gamma: float,
+    spared: int,
     rng: np.random.Generator,
     orders: int,
 ) -> _Played:
@@ -273,26 +299,31 @@ def _play(
     for i in range(orders):
         order = np.lexsort((rng.random(len(places.entry_window)), places.entry_window))
         starts = np.searchsorted(places.entry_window[order], np.arange(count + 1))
-        wealth, top, seen = np.zeros((2, count, len(STAKES))), np.zeros(0), np.zeros((3, count))
+        wealth, seen = np.zeros((2, count, len(STAKES))), np.zeros((3, count))
         touched = np.zeros(len(places.names), np.bool_)
         _bet(
             starts.astype(np.int64), places.entry_who[order], places.entry_low[order], places.entry_high[order],
-            places.place, places.habit, places.others % places.bins, low, high, places.usual, slot, radius,
+            places.place, places.habit, places.daily_low[order], places.daily_high[order], places.daily,
+            places.others % places.bins, low, high, places.usual, slot, radius,
             places.compared, apart, gamma, STAKES, wealth, seen, touched,
         )  # fmt: skip
         played = seen[2] > 0
-        top = wealth[1][played]
-        logs[i], tops[i] = _combine(wealth[0][played], ticking), _combine(top, ticking)
+        logs[i] = _combine(wealth[0][played], ticking, spared)
+        tops[i] = _combine(wealth[1][played], ticking, spared)
         if i == 0:
             bets, members = int(seen[2].sum()), int(touched.sum())
             found, expected = seen[0][played], seen[1][played]
     return _Played(_log_mean(logs), _log_mean(tops), bets, members, found, expected)
 
 
-def _combine(logs: Floats, ticking: bool) -> float:
-    """Shape (windows, stakes): the mean over stakes of products over windows, or of their averages."""
-    if not len(logs):
+def _combine(logs: Floats, ticking: bool, spared: int) -> float:
+    """Shape (windows, stakes): the mean over ways to bet of products over windows, or of their averages."""
+    if len(logs) <= spared:
         return 0.0
+    window = logsumexp(logs, axis=1) - np.log(logs.shape[1])
+    fresh = np.logaddexp(np.log1p(-FRESH)[None, :], np.log(FRESH)[None, :] + window[:, None])
+    logs = np.concatenate([logs, fresh], axis=1)
+    logs = np.sort(logs, axis=0)[: len(logs) - spared]
     return _log_mean(logs.ravel()) if ticking else _log_mean(logs.sum(axis=0))
 
 
@@ -311,8 +342,8 @@ def _ratio_interval(found: Floats, expected: Floats) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def _bet(  # type: ignore[no-untyped-def]
-    starts, who, lows, highs, place, habit, others, other_low, other_high, usual, slot, radius,
-    compared, apart, gamma, stakes, wealth, seen, touched,
+    starts, who, lows, highs, place, habit, daily_low, daily_high, daily,
+    others, other_low, other_high, usual, slot, radius, compared, apart, gamma, stakes, wealth, seen, touched,
 ):  # fmt: skip
     """Fill `wealth` (2, windows, stakes: log wealth, log of the most) and `seen` (found, expected, bets by window)."""
     bins = habit.shape[1]
@@ -355,6 +386,13 @@ def _bet(  # type: ignore[no-untyped-def]
                     hit += (1.0 if c == 0 else 0.0) if apart else c
                 own = ((own - hit) / fullest + 1.0) / (elsewhere[i] - filled + 1.0)
                 share = max(mean, own)
+                number_daily = float(daily_high[e] - daily_low[e] - filled)
+                if number_daily > 0 and not apart:
+                    own = -hit
+                    for k in range(daily_low[e], daily_high[e]):
+                        c = count[daily[k]]
+                        own += (1.0 if c == 0 else 0.0) if apart else c
+                    share = max(share, (own / fullest + 1.0) / (number_daily + 1.0))
                 if compared and number >= LEAST_OTHERS:
                     share = max(share, (level_here / fullest + 1.0) / (number + 1.0))
                 if compared and usual_all[s] >= LEAST_OTHERS:
