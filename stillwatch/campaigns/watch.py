@@ -174,7 +174,7 @@ def watch(
     with _only_one(home):
         state = _read(home, asked)
         watcher = _Watcher(place, home, state, read_days(place), memory_limit, threads)
-        watcher.take_in_late()
+        watcher.begin()
         todo = _complete(watcher.days, state.last, until)
         before = state.unplaced
         for number, day in enumerate(todo):
@@ -230,9 +230,15 @@ class _Watcher:
         found = plugins.find("campaigns.signals")
         self.signals = {name: s for name, s in found.items() if s.VALUES.kind != "starts"}
 
-    def take_in_late(self) -> None:
-        """Count exchanges that came for days that were processed, and aggregate those days of the window anew."""
-        oldest = _shifted(self.state.last, 1 - self.state.settings["window_days"]) if self.state.last else ""
+    def begin(self) -> None:
+        """Finish what a killed run left, and count exchanges that came for days that were processed.
+
+        Days of the window are aggregated anew with them.
+        """
+        if not self.state.last:
+            return
+        self._forget(self.state.last)
+        oldest = _shifted(self.state.last, 1 - self.state.settings["window_days"])
         changed = False
         for day, rows in self.days.rows.items():
             had = self.state.days.get(day, 0)
