@@ -1,8 +1,8 @@
-"""Other wordings of one text: most words stay, no long run does.
+"""Other wordings of one text: most words and short phrases stay, no long run does.
 
-Words are taken two at a time, and each pair becomes a slot with many variants: turned round, set apart, with a small
-word between or after, or with one word replaced. A run of 32 bytes then comes again in about one of a hundred
-requests, whichever it is, and a run of 63 bytes hardly ever.
+The text is cut into phrases of up to `PHRASE` bytes. A wording puts them in another order, joins them in other ways,
+and says every second one a little differently. So a run of 63 bytes hardly ever comes again and one of 32 in one
+request of a hundred, while two wordings still have about a quarter of their 8-byte pieces in common.
 """
 
 from __future__ import annotations
@@ -14,7 +14,24 @@ import numpy as np
 from stillwatch.lab.texts import Range, Texts
 from stillwatch.lab.world import World
 
-_SMALL = ("so", "then", "please", "just", "now", "also", "again", "still", "here", "well")
+PHRASE = 22
+ORDERS = 256
+"""Orders of the phrases; every one has its own template."""
+
+_JOINTS = (
+    ", ",
+    "; ",
+    ". ",
+    " and ",
+    " then ",
+    " also ",
+    " - ",
+    ": ",
+    " please ",
+    " so ",
+    " plus ",
+    " (next) ",
+)
 
 _OTHER = {
     "imagine": "picture",
@@ -52,27 +69,35 @@ def reworded(world: World, constant: int) -> Range:
 
 
 def reword(texts: Texts, original: str) -> Range:
-    """Add a template to `texts` whose every filling is another wording of `original`."""
-    words = original.split()
-    slots = [f"w{crc32(original.encode())}x{i}" for i in range(0, len(words), 2)]
-    for i, slot in enumerate(slots):
-        texts.words(slot, _variants(words[2 * i : 2 * i + 2], 2 * i))
-    return texts.add([" ".join("{" + slot + "}" for slot in slots)])
+    """Add templates to `texts` whose every filling is another wording of `original`."""
+    phrases = _phrases(original)
+    name = f"w{crc32(original.encode())}"
+    texts.words(f"{name}_joint", _JOINTS)
+    for i, phrase in enumerate(phrases):
+        texts.words(f"{name}_{i}", _variants(phrase))
+    rng = np.random.default_rng(crc32(original.encode()))
+    orders = (rng.permutation(len(phrases)).tolist() for _ in range(ORDERS))
+    joint = "{" + name + "_joint}"
+    return texts.add([joint.join("{" + f"{name}_{i}" + "}" for i in order) for order in orders])
 
 
-def _variants(pair: list[str], place: int) -> list[str]:
-    """Several dozen ways to say one or two words."""
-    small = [_SMALL[(place + j) % len(_SMALL)] for j in range(7)]
-    after = ["", "", f" {small[0]}", f" {small[1]}"]
-    if len(pair) == 1:
-        said = [pair[0], _other(pair[0]), *(f"{s} {pair[0]}" for s in small)]
-    else:
-        a, b = pair
-        between = [" ", ", ", *(f" {s} " for s in small[2:])]
-        said = [
-            f"{x}{gap}{y}" for x, y in ((a, b), (b, a), (_other(a), b), (_other(b), a)) for gap in between
-        ]
-    return [words + end for words in said for end in after]
+def _phrases(text: str) -> list[str]:
+    """Words put together up to `PHRASE` bytes, without the stops at their ends."""
+    phrases: list[str] = []
+    for word in text.split():
+        if phrases and len(f"{phrases[-1]} {word}".encode()) <= PHRASE and phrases[-1][-1] not in ".,:;":
+            phrases[-1] += f" {word}"
+        else:
+            phrases.append(word)
+    return [phrase.rstrip(".,:;") or phrase for phrase in phrases]
+
+
+def _variants(phrase: str) -> list[str]:
+    """The phrase itself half of the time, else with other words or turned round in the middle."""
+    words = phrase.split()
+    other = " ".join(_other(w) for w in words)
+    turned = " ".join([*words[1:], words[0]]) if len(words) > 1 else phrase
+    return [phrase, phrase, other, turned]
 
 
 def _other(word: str) -> str:
