@@ -20,10 +20,10 @@ SOURCE = (
     "accounts, and a cluster is escalated when the sum of its strongest weak signals and its counts are high "
     "enough. Adapted: clusters are buckets of MinHash bands (8 bands of 4 values) and no embedding; the weak "
     "signal is the mean of three facts of an exchange (asks for training material; opens and does not continue; "
-    "an answer among the log's longest tenth) and no model's safety score; the threshold is the 99th percentile "
-    "of buckets of old accounts. What the paper gives to a language model to judge is flagged here, so false "
-    "alarms are those before the judge. The whole log is read at once; within it a bucket's counts only grow, as "
-    "they do online."
+    "an answer among the log's longest tenth) and no model's safety score; the threshold is 18 of 20, and in "
+    "form:calibrated the 99th percentile of buckets of old accounts. What the paper gives to a language model to "
+    "judge is flagged here, so false alarms are those before the judge. The whole log is read at once; within it "
+    "a bucket's counts only grow, as they do online."
 )
 BANDS = 8
 WIDTH = MINHASH // BANDS
@@ -31,10 +31,10 @@ STRONGEST = 20
 LEAST_ACCOUNTS = 5
 LEAST_USES = 3
 """An account belongs to a bucket with so many requests."""
+LIMIT = 0.9 * STRONGEST
+"""Chosen by us. The percentile of old accounts (form:calibrated) comes to `STRONGEST` itself where honest look-alikes
+are old, and no sum exceeds that: the method would be out of the race."""
 PERCENTILE = 99.0
-FIXED = 0.9 * STRONGEST
-"""The other threshold: where honest look-alikes have old accounts, the percentile may come to `STRONGEST` itself, which
-no sum exceeds. form:fixed keeps the method in the race there."""
 
 
 def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
@@ -61,12 +61,12 @@ def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
     benign = np.concatenate([b.benign for b in buckets])
     limit = float(np.percentile(benign, PERCENTILE)) if len(benign) else np.inf
     score = np.full(len(accounts), np.nan)
-    fixed = np.zeros(len(accounts), bool)
+    calibrated = np.zeros(len(accounts), bool)
     member, bucket, found = [], [], 0
     for b in buckets:
         np.fmax.at(score, b.member, b.strength[b.bucket])
-        fixed[b.member[b.strength[b.bucket] >= FIXED]] = True
-        escalated = b.strength > limit
+        calibrated[b.member[b.strength[b.bucket] > limit]] = True
+        escalated = b.strength >= LIMIT
         here = escalated[b.bucket]
         number = np.cumsum(escalated) - 1 + found
         member.append(b.member[here])
@@ -79,9 +79,9 @@ def flag(workspace: Path, *, log: Path | None, seed: int) -> pa.Table:
     flagged = np.zeros(len(accounts), bool)
     flagged[members] = True
     names = pa.array([f"content-{c}" for c in label.tolist()], pa.string(), mask=~flagged)
-    notes = {"threshold": limit if np.isfinite(limit) else None, "buckets_escalated": found,
+    notes = {"calibrated_limit": limit if np.isfinite(limit) else None, "buckets_escalated": found,
              "buckets_of_old_accounts": len(benign)}  # fmt: skip
-    return table(accounts, score, flagged, names, more={"form:fixed": fixed}, notes=notes)
+    return table(accounts, score, flagged, names, more={"form:calibrated": calibrated}, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,16 +297,13 @@ def test_content_clusters_sum_over_accounts_and_miss_what_shares_no_text(tmp_pat
     shop = "Translate the following description for the customers of our shop, and keep the brand as it is, please: "
     rows += [r for i in range(6) for r in asked(f"shop{i}", 40, rng, wrap=shop)]
     workspace = imported(tmp_path, rows)
-    table = content_clusters.flag(workspace, log=None, seed=1)
-    names = _names(workspace, table)
-    fixed = {n for n, f in zip(names, table["form:fixed"].to_pylist(), strict=True) if f}
-    assert fixed == {f"wrapped{i}" for i in range(6)}
+    assert _flagged(content_clusters, workspace) == {f"wrapped{i}" for i in range(6)}
 
 
 def test_content_clusters_find_the_campaign(composed):
     table = content_clusters.flag(composed.workspace, log=None, seed=1)
-    role, fixed = composed.roles(table), table["form:fixed"].to_numpy(zero_copy_only=False)
-    assert fixed[role == "campaign"].mean() > 0.9
+    role, flagged = composed.roles(table), table["flagged"].to_numpy(zero_copy_only=False)
+    assert flagged[role == "campaign"].mean() > 0.9
 
 
 def _flagged(module, workspace: Path) -> set[str]:
