@@ -12,6 +12,7 @@ import io
 import json
 import tempfile
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stillwatch.engine.schema import EXCHANGES, RAW
 from stillwatch.errors import StillwatchError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.logs import ingest
+from stillwatch.logs.readers._names import as_lines
 from stillwatch.logs.rows import Converter
 from stillwatch.logs.sources import expand, line_blocks
 from stillwatch.logs.tables import csv_blocks, parquet_blocks
@@ -136,6 +138,80 @@ VALID: dict[str, dict[str, Any]] = {
         ]
     },
 }
+VALID |= {
+    "anthropic": {
+        "timestamp": START,
+        "api_key_id": "k",
+        "request": {
+            "model": "claude-x",
+            "system": [{"type": "text", "text": "S"}],
+            "messages": [
+                {"role": "user", "content": "one"},
+                {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "R"}]},
+                {"role": "user", "content": [{"type": "text", "text": "two"}, {"type": "tool_result"}]},
+            ],
+            "max_tokens": 9,
+            "tools": [{"name": "n"}],
+            "metadata": {"user_id": '{"device_id": "d", "account_uuid": "", "session_id": "s"}'},
+        },
+        "response": {
+            "id": "msg_1",
+            "type": "message",
+            "content": [{"type": "thinking", "thinking": "t", "signature": "S"}],
+            "stop_reason": "end_turn",
+            "stop_details": {"type": "refusal"},
+            "usage": {"input_tokens": 3, "cache_read_input_tokens": 2, "output_tokens": 4},
+        },
+        "result": {"type": "succeeded", "message": {"error": {"type": "api_error"}}},
+        "error": None,
+    },
+    "langfuse": {
+        "id": "o",
+        "traceId": "t",
+        "type": "GENERATION",
+        "startTime": "2026-11-01T00:00:00.000Z",
+        "end_time": START + 1,
+        "level": "DEFAULT",
+        "model": "m",
+        "modelParameters": {"temperature": 0.5, "max_tokens": "9", "tools": []},
+        "input": {"messages": MESSAGES, "tools": [{"name": "n"}]},
+        "output": {"role": "assistant", "content": [{"type": "thinking", "signature": "S"}]},
+        "usageDetails": {"input": 3, "input_cached_tokens": 1, "output_reasoning_tokens": 2},
+        "toolDefinitions": {"n": "{}"},
+        "metadata": {"user_id": "u", "attributes": {"user.id": "o"}, "user_api_key_hash": "h"},
+    },
+    "helicone": {
+        "request_id": "r",
+        "request_created_at": "2026-11-01T00:00:00.000Z",
+        "response_created_at": START + 2,
+        "request_user_id": "u",
+        "request_body": {"model": "m", "messages": MESSAGES, "user": "b"},
+        "response_body": json.dumps({"choices": [{"finish_reason": "stop"}]}).replace('"', '""'),
+        "request_properties": {"Helicone-Session-Id": "v"},
+        "provider": "OPENAI",
+        "target_url": "https://x",
+        "response_status": 200,
+        "prompt_tokens": 3,
+    },
+    "otel_rows": {
+        "Timestamp": "2026-11-01 00:00:00.123456789",
+        "TraceId": "t",
+        "SpanId": "s",
+        "ResourceAttributes": {"user.id": "r"},
+        "SpanAttributes": {
+            "gen_ai.system": "openai",
+            "gen_ai.input.messages": json.dumps(MESSAGES),
+            "gen_ai": {"usage": {"input_tokens": 3}, "prompt": {"0": {"content": "numbered"}}},
+        },
+        "attributes": [{"key": "enduser.id", "value": value("e")}],
+        "gen_ai_request_model": "m",
+        "Duration": 5,
+        "StatusCode": "Error",
+        "Events.Name": ["gen_ai.user.message", "x"],
+        "Events.Attributes": [{"content": "event"}, {}],
+        "events": None,
+    },
+}
 
 ODD_TEXT = ["", "\ud800", "\udfff x", "\0", "'", '"', "\\", "1e400", "NaN", "-1", "9" * 20, "$..*", "{", "[1"]
 ODD_VALUES: list[Any] = [
@@ -180,7 +256,8 @@ def changed(draw: st.DrawFn, given: Any) -> Any:
             parent = parent[key]
         what = draw(st.sampled_from(["swap", "swap", "drop", "list", "object"]))
         if what == "swap":
-            parent[path[-1]] = draw(ODD)
+            # a copy: a later change within it must not change what the next example draws
+            parent[path[-1]] = deepcopy(draw(ODD))
         elif what == "drop":
             del parent[path[-1]]
         elif what == "list":
@@ -282,6 +359,28 @@ def test_unchanged_records_are_good(converter):
         assert done.rows.num_rows == 1, (name, done.bad)
         assert done.rows["input_tokens"].to_pylist() != [None]
         assert done.rows["turns"].to_pylist() == [2]
+
+
+def test_every_row_of_a_table_of_an_export_is_counted(converter):
+    @CALM
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([n for n in VALID if READERS[n].INPUT == "either"]))
+        records = [changed(data.draw, VALID[name]) for _ in range(data.draw(st.integers(1, 8)))]
+        clean = [r if isinstance(r, dict) else {} for r in records]
+        columns = sorted({key for record in clean for key in record if key != "source_line"})
+        cells = {c: [json.dumps(r.get(c), default=str) for r in clean] for c in columns}
+        plain = {c: [r.get(c) if isinstance(r.get(c), str) else cell for r, cell in zip(clean, cells[c], strict=True)]
+                 for c in columns}  # fmt: skip
+        safe = {
+            c.encode("utf-8", "replace").decode(): [v.encode("utf-8", "replace").decode() for v in values]
+            for c, values in plain.items()
+        }
+        rows = pa.table({**safe, "source_line": pa.array(range(1, len(clean) + 1), pa.int64())})
+        done = converter.table(as_lines(READERS[name].SQL, rows.column_names), rows, "table")
+        assert done.rows.num_rows + len(done.bad) == len(clean)
+
+    holds()
 
 
 CELLS = st.one_of(

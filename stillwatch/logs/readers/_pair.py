@@ -123,8 +123,9 @@ CALL: dict[str, str] = {
     # a thinking block without its text is there for its signature alone
     "reasoning_visible": "case when res_json is null then null "
     "else coalesce(choice.message.reasoning_content, sw_string(choice.message.reasoning), '') <> '' "
-    "or coalesce(len(list_filter(r.content, lambda p: p.type = 'thinking' and coalesce(p.thinking, 'x') <> '')), 0) > 0 "
-    "or coalesce(len(list_filter(r.output, lambda p: p.type = 'reasoning')), 0) > 0 end",
+    "or coalesce(list_bool_or(list_transform(r.content, "
+    "lambda p: p.type = 'thinking' and coalesce(p.thinking, 'x') <> '')), false) "
+    "or coalesce(list_contains(list_transform(r.output, lambda p: p.type), 'reasoning'), false) end",
     "signatures_minted": "sw_signatures(res_json)",
     "signatures_presented": "sw_signatures(req_json)",
     "tool_schema": "coalesce(q.tools, q.functions)::varchar",

@@ -61,8 +61,8 @@ _COLUMNS = {
     "route": """case when starts_with(extra.anthropic_version, 'bedrock')
               or starts_with(extra.anthropic_version, 'vertex') then 'cloud' else sw_route(o.provider) end""",
     "operation": "'chat'",
-    "input_tokens": """case when r.usage.input_tokens is not null then r.usage.input_tokens
-        + coalesce(more.usage.cache_creation_input_tokens, 0) + coalesce(more.usage.cache_read_input_tokens, 0) end""",
+    "input_tokens": """try_cast(r.usage.input_tokens::hugeint + coalesce(more.usage.cache_creation_input_tokens, 0)
+        + coalesce(more.usage.cache_read_input_tokens, 0) as bigint)""",
     "status_code": f"""coalesce(o.status_code, try_cast(sw_text(o.status) as bigint),
         case when failed is not null then case failed {_ERRORS} else 500 end
              when res_json is not null then 200 end)""",

@@ -69,9 +69,9 @@ create or replace temp macro langfuse_response(j) as
                                               then langfuse_said(j)
                                               else j end end;
 -- Usage by kind (input, input_cached_tokens, output, output_reasoning_tokens, ...): all of one word together.
-create or replace temp macro langfuse_sum(j, word) as list_sum(list_transform(
+create or replace temp macro langfuse_sum(j, word) as try_cast(list_sum(list_transform(
     list_filter(json_keys(j), lambda k: contains(k, word) and not contains(lower(k), 'cost')),
-    lambda k: try_cast(sw_number(json_extract(j, '/' || k)) as bigint)))::bigint;
+    lambda k: try_cast(sw_number(json_extract(j, '/' || k)) as bigint))) as bigint);
 """
 
 _OWN = ", ".join(f"'{name}'" for name in NOT_A_USER)

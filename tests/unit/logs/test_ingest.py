@@ -267,9 +267,12 @@ def test_empty_files_are_no_error(tmp_path, write, content):
 
 
 def test_what_nobody_recognises_is_refused_and_says_what_to_do(tmp_path, write):
-    with pytest.raises(InputError, match=r"--format \(canonical, litellm, openai, otel\)"):
+    with pytest.raises(
+        InputError,
+        match=r"--format \(anthropic, canonical, helicone, langfuse, litellm, openai, otel, otel_rows\)",
+    ):
         ingest([write("a.txt", b"hello\nworld\n")], tmp_path / "w")
-    with pytest.raises(InputError, match="unknown format 'x'; known: auto, canonical"):
+    with pytest.raises(InputError, match="unknown format 'x'; known: auto, anthropic"):
         ingest([write("a.txt", b"hello\n")], tmp_path / "w", format="x")
     with pytest.raises(InputError, match="no such file"):
         ingest([tmp_path / "none*.jsonl"], tmp_path / "w")

@@ -10,7 +10,7 @@ import pytest
 from logs_samples import READERS, SECOND, one, run, together
 
 from stillwatch.engine.schema import RAW
-from stillwatch.logs.readers import canonical, litellm, openai, otel
+from stillwatch.logs.readers import litellm, openai, otel
 
 
 @pytest.mark.parametrize("name", sorted(READERS))

@@ -1,4 +1,4 @@
-"""The readers of exports: Anthropic pairs and batches, Langfuse, Helicone, OpenTelemetry spans as rows; and near misses."""
+"""The readers of exports: Anthropic pairs and batches, Langfuse, Helicone, OpenTelemetry spans as rows."""
 
 from __future__ import annotations
 
