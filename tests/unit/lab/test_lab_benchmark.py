@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from stillwatch.cli.lab import app
 from stillwatch.errors import FormatError, InputError
 from stillwatch.lab import benchmark, tables
 from stillwatch.lab.cells import Cell, cells, chosen
+from stillwatch.lab.lookalikes import kinds
 
 KNOWN = cells()
 TINY = replace(
@@ -42,6 +44,12 @@ def test_every_other_cell_changes_something_and_the_reported_rates_are_there():
     assert {c.campaign.share for c in KNOWN.values() if c.campaign} >= {0.05, 0.1, 0.25, 0.5, 0.8, 1.0}
     assert all(c.says for c in KNOWN.values())
     assert KNOWN["honest"].campaign is None and KNOWN["background-1000x"].once
+
+
+def test_the_guide_names_every_cell_and_every_kind():
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "campaign-benchmark.md").read_text()
+    for name in [*KNOWN, *("alike " + kind for kind in kinds())]:
+        assert f"`{name}`" in guide, name
 
 
 def test_a_digest_follows_what_is_built_and_not_what_is_said():
