@@ -68,7 +68,7 @@ class Pool:
         set_ = object.__setattr__
         own = own[np.lexsort((draw[own], level[own]))]
         levels, starts = np.unique(level[own], return_index=True)
-        bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(own)], strict=True)
+        bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(own)][: len(levels)], strict=True)
         set_(self, "_order", order)
         set_(self, "_own", own)
         set_(self, "_sorted", self.account[order])
