@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.campaigns import steps
-from stillwatch.campaigns.signals import paraphrased_prompt, shared_infrastructure, shared_prompt
+from stillwatch.campaigns.signals import shared_infrastructure, shared_prompt
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.steps import Step, most_frequent
@@ -42,7 +42,7 @@ VALUES = pa.schema(
     [("account_id", pa.int64()), ("kind", pa.int8()), ("value", pa.int64()), ("uses", pa.int64())]
 )
 TEXT = pa.schema([("account_id", pa.int64()), ("shingle", pa.int64()), ("uses", pa.int32())])
-TABLES = {"accounts": ACCOUNTS, "values": VALUES, "shingles": TEXT, "words": TEXT}
+TABLES = {"accounts": ACCOUNTS, "values": VALUES, "shingles": TEXT}
 
 _DAY_ACCOUNTS = """
 select x.account_id as account_id, coalesce(x.response_model, x.request_model) as model, count(*) as exchanges,
@@ -61,13 +61,12 @@ _DAY_VALUES = (
     + "\norder by 1, 2, 3"
 )
 
-_SOURCES = {
-    "shingles": (
-        "shingles",
-        "select x.account_id as account_id, unnest(x.shingles) as shingle from exchanges as x",
-    ),
-    "words": ("minhash", paraphrased_prompt.minhash_tokens("x.account_id as account_id")),
-}
+_DAY_SHINGLES = """
+select r.account_id as account_id, r.shingle as shingle, count(*) as uses
+from (select x.account_id as account_id, unnest(x.shingles) as shingle from exchanges as x) as r
+where (r.shingle & 1023) % {parts} = {part}
+group by 1, 2
+order by 2, 1"""
 
 POPULATION = """
 select c.account_id as account_id, c.exchanges as exchanges, c.first_time as first_time, c.last_time as last_time,
@@ -115,28 +114,21 @@ def _main_values(step: Step) -> str:
     return sql
 
 
-_REPEATED = """
+_REPEATED = f"""
 select r.account_id as account_id, r.shingle as shingle, sum(r.uses)::bigint as uses
-from {table} as r{join}
+from day_shingles as r
 where (r.shingle & 1023) % {{parts}} = {{part}}
 group by r.account_id, r.shingle
-having sum(r.uses) >= {least}"""
+having sum(r.uses) >= {shared_prompt.LEAST_USES}"""
 
 
 def answers() -> dict[str, tuple[str, str]]:
     """SQL of a scan's step -> the table of aggregates that answers it, and the SELECT that does."""
     main = next(s for s in shared_infrastructure.steps() if s.name == "main_values")
-    repeated = _REPEATED.format(table="day_shingles", join="", least=shared_prompt.LEAST_USES)
-    words = _REPEATED.format(
-        table="day_words",
-        join="\njoin population as p on p.account_id = r.account_id",
-        least=f"greatest({paraphrased_prompt.LEAST_USES}, {paraphrased_prompt.LEAST_SHARE} * any_value(p.exchanges))",
-    )
     return {
         steps.POPULATION.sql: ("accounts", POPULATION),
         main.sql: ("values", _main_values(main)),
-        shared_prompt.steps(1)[0].sql: ("shingles", repeated),
-        paraphrased_prompt.steps(1)[0].sql: ("words", words),
+        shared_prompt.steps(1)[0].sql: ("shingles", _REPEATED),
     }
 
 
@@ -178,18 +170,11 @@ def aggregate(folder: Path, day: str, parts: Sequence[Path], *, memory_limit: st
         engine.parquet("exchanges", parts, schema.EXCHANGES)
         _write(folder / f"{day}.accounts.parquet", ACCOUNTS, [engine.read(_DAY_ACCOUNTS, "day_accounts")])
         _write(folder / f"{day}.values.parquet", VALUES, [engine.read(_DAY_VALUES, "day_values")])
-        for name, (column, source) in _SOURCES.items():
-            total = engine.read(f"select sum(len({column})) as n from exchanges")["n"][0].as_py() or 0
-            passes = max(1, -(-int(total) // PAIRS_A_PASS))
-            tables = (
-                engine.read(
-                    f"select r.account_id as account_id, r.shingle as shingle, count(*) as uses from ({source}) as r "
-                    f"where (r.shingle & 1023) % {passes} = {part} group by 1, 2 order by 2, 1",
-                    f"day_{name}",
-                )
-                for part in range(passes)
-            )
-            _write(folder / f"{day}.{name}.parquet", TEXT, tables)
+        total = engine.read("select sum(len(shingles)) as n from exchanges")["n"][0].as_py() or 0
+        passes = max(1, -(-int(total) // PAIRS_A_PASS))
+        shingles = Step("day_shingles", _DAY_SHINGLES, "", passes)
+        made = (engine.read(shingles.render(part), shingles.name) for part in range(passes))
+        _write(folder / f"{day}.shingles.parquet", TEXT, made)
     return sum(path.stat().st_size for path in files_of(folder, day))
 
 
@@ -217,8 +202,8 @@ def _write(path: Path, columns: pa.Schema, tables: Iterable[pa.Table]) -> None:
 class WindowEngine(Engine):
     """An engine on which a scan's own steps run, some answered from daily aggregates and some left empty.
 
-    Proposing needs no text of the window and no exchange that carries some: those columns read as null, and the steps
-    named in `blank` (which only feed tests) give no row.
+    Proposing needs no shingle of the window and no exchange that carries some: that column reads as null, and the
+    steps named in `blank` (which only feed tests) give no row.
     """
 
     blank: tuple[str, ...] = (
@@ -230,12 +215,11 @@ class WindowEngine(Engine):
     )
 
     def load(self, folder: Path, days: Sequence[str], parts: Sequence[Path]) -> None:
-        """Name the aggregates of `days`, and their exchanges without text."""
+        """Name the aggregates of `days`, and their exchanges without shingles."""
         self.parquet("log", parts, schema.EXCHANGES)
         self._do(
             "exchanges",
-            "create or replace view exchanges as select * replace (null::bigint[] as shingles, null::int[] as minhash) "
-            "from log",
+            "create or replace view exchanges as select * replace (null::bigint[] as shingles) from log",
         )
         rows = {}
         for name, columns in TABLES.items():

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.campaigns import steps
 from stillwatch.campaigns.daily import DAY, WindowEngine
-from stillwatch.campaigns.signals import paraphrased_prompt, shared_infrastructure, shared_prompt
+from stillwatch.campaigns.signals import shared_infrastructure, shared_prompt
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.steps import Step
@@ -64,23 +64,9 @@ def write_days(folder: Path, rng: np.random.Generator, days: int, rows: int) -> 
 
 
 def scan_steps() -> list[Step]:
-    """The first steps of a scan, each under a name of its own."""
+    """Steps of a scan that daily aggregates answer, and one that reads what they made."""
     main = next(s for s in shared_infrastructure.steps() if s.name == "main_values")
-    return [
-        steps.POPULATION,
-        main,
-        *_renamed(shared_prompt.steps(2), "text"),
-        *_renamed(paraphrased_prompt.steps(2), "words"),
-    ]
-
-
-def _renamed(made: Sequence[Step], prefix: str) -> list[Step]:
-    """`repeated` under another name, and whatever reads it."""
-    renamed = []
-    for step in made:
-        sql = step.sql.replace("from repeated as", f"from {prefix}_repeated as")
-        renamed.append(Step(f"{prefix}_{step.name}", sql, step.why, step.passes))
-    return renamed
+    return [steps.POPULATION, main, *shared_prompt.steps(2)]
 
 
 def tables(engine: Engine, names: Sequence[str]) -> dict[str, pa.Table]:
