@@ -17,8 +17,9 @@ from stillwatch.campaigns.explain import name_of
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.pool import Pool, read_pool
-from stillwatch.campaigns.scan import _BASE, _BY_ACCOUNT, _BY_TEXT, STOPPING, _once, _scoped
+from stillwatch.campaigns.scan import BASE, BY_ACCOUNT, BY_TEXT, once, scoped
 from stillwatch.campaigns.scoring import Score, score
+from stillwatch.campaigns.signals.ban_failover import STOPPING
 from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
 from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
@@ -81,7 +82,7 @@ def test_groups(
         load_facts(engine, block.accounts, block.actions, block.until)
         for name, path in block.lookup.items():
             engine.table(name, pq.read_table(path))
-        engine.run([*_BASE, *_once(signals), *_BY_TEXT, *_scoped(signals)])
+        engine.run([*BASE, *once(signals), *BY_TEXT, *scoped(signals)])
         uses = engine.read("select account_id, family, uses from material_uses order by 1, 2")
         none = np.empty(0, np.int64)
         links = (uses[c].to_numpy().astype(np.int64) for c in ("account_id", "family", "uses"))
@@ -89,7 +90,7 @@ def test_groups(
         linked = [g.accounts for g in groups if not g.materials]
         pool = None
         if linked:
-            engine.run([*_BY_ACCOUNT, *_scoped(signals)])
+            engine.run([*BY_ACCOUNT, *scoped(signals)])
             pool = read_pool(engine, signals, None)
         timings = read_timings(engine, np.unique(np.concatenate([*linked, none])), STOPPING)
     scores: list[Score | None] = []

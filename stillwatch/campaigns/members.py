@@ -182,8 +182,8 @@ def _evidence(group: Group, result: Score, pool: Pool) -> list[list[str]]:
     position = np.searchsorted(group.accounts, who)
     for test in result.results:
         name = test.test.partition("@")[0]
-        if (test.log_evalue or 0.0) <= 0:
-            continue
+        if (test.log_evalue or 0.0) <= 0 or name not in pool.values:
+            continue  # what holds for the group as a whole (co-timing) says nothing of one account
         for i in position[alike(pool.values[name][rows[members]])]:
             known[i].append(name)
     return known

@@ -21,6 +21,7 @@ from stillwatch.campaigns.materials import Materials, find_materials, joined
 from stillwatch.campaigns.pool import read_pool
 from stillwatch.campaigns.scoring import score
 from stillwatch.campaigns.signals import paraphrased_prompt, shared_prompt
+from stillwatch.campaigns.signals.ban_failover import STOPPING
 from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
@@ -32,19 +33,6 @@ from stillwatch.stats.multiplicity import e_benjamini_hochberg, log_evalue_neede
 
 OnStage = Callable[[str], None]
 SHINGLES_A_PASS = 40_000_000
-STOPPING = (
-    "suspend",
-    "suspended",
-    "ban",
-    "banned",
-    "block",
-    "blocked",
-    "terminate",
-    "terminated",
-    "close",
-    "closed",
-)
-"""Rungs that stop an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +140,7 @@ def scan(
             version=__version__,
             command="campaigns scan",
             config={"alpha": alpha, "gamma": gamma, "proposed": len(scores), "population": population},
-            inputs=_digests(parts, place.accounts),
+            inputs=_digests(parts, {"accounts": place.accounts, "actions": place.actions}),
             seed=seed,
         )
         tell("writing findings")
@@ -173,14 +161,14 @@ def scan(
 def planned_sql() -> str:
     """Every step of a scan as text, in order, with one pass each."""
     signals = plugins.find("campaigns.signals")
-    first = [*_BASE, *_once(signals), *shared_prompt.steps(1), *paraphrased_prompt.steps(1)]
-    by_text = [*_BY_TEXT, *_scoped(signals)]
-    return printable([*first, *by_text, *_BY_ACCOUNT, *_scoped(signals)])
+    first = [*BASE, *once(signals), *shared_prompt.steps(1), *paraphrased_prompt.steps(1)]
+    by_text = [*BY_TEXT, *scoped(signals)]
+    return printable([*first, *by_text, *BY_ACCOUNT, *scoped(signals)])
 
 
 _TEXT = (shared_prompt, paraphrased_prompt)
-_BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS)
-_BY_TEXT = (
+BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS)
+BY_TEXT = (
     steps.TEXT_CARRIERS,
     steps.WORD_CARRIERS,
     steps.MATERIAL_EXCHANGES,
@@ -190,16 +178,16 @@ _BY_TEXT = (
     steps.MATERIAL_FIRST,
     steps.MATERIAL_SCOPE,
 )
-_BY_ACCOUNT = (steps.ACCOUNT_FIRST, steps.ACCOUNT_SCOPE)
+BY_ACCOUNT = (steps.ACCOUNT_FIRST, steps.ACCOUNT_SCOPE)
 
 
-def _once(signals: Mapping[str, ModuleType]) -> list[Step]:
+def once(signals: Mapping[str, ModuleType]) -> list[Step]:
     """Steps of signals that hold for an account, whatever the scope; shared text goes its own way."""
     plain = (s for s in signals.values() if not s.VALUES.scoped and s not in _TEXT)
     return [step for signal in plain for step in signal.steps()]
 
 
-def _scoped(signals: Mapping[str, ModuleType]) -> list[Step]:
+def scoped(signals: Mapping[str, ModuleType]) -> list[Step]:
     return [s for signal in signals.values() if signal.VALUES.scoped for s in signal.steps()]
 
 
@@ -212,17 +200,17 @@ def propose(
     tell: OnStage = lambda stage: None,
 ) -> Proposal:
     """Every group that a signal proposes, and what each will be held against; the log's tables are in the engine."""
-    engine.run(_once(signals))
+    engine.run(once(signals))
     tell("reading shared text")
     texts, words = _materials(engine)
     materials = joined(texts, words)
     tell("following shared text")
-    engine.run([*_BY_TEXT, *_scoped(signals)])
+    engine.run([*BY_TEXT, *scoped(signals)])
     engine.drop("text_carriers", "word_carriers")
     text_pool = read_pool(engine, signals, materials)
     text_shape = engine.read("select * from harvesting_shape")
     tell("following accounts")
-    engine.run([*_BY_ACCOUNT, *_scoped(signals)])
+    engine.run([*BY_ACCOUNT, *scoped(signals)])
     account_pool = read_pool(engine, signals, None)
     account_shape = engine.read("select * from harvesting_shape")
     engine.drop("scope")
@@ -263,15 +251,14 @@ def _materials(engine: Engine) -> tuple[Materials, Materials]:
     return found[0], found[1]
 
 
-def _digests(parts: Sequence[Path], accounts: Path) -> dict[str, str]:
+def _digests(parts: Sequence[Path], tables: Mapping[str, Path]) -> dict[str, str]:
     """Digest of the Parquet footers: they hold every column's counts and extremes, and reading them is quick.
 
-    The table of accounts is small and one exemption may decide a finding: of it every byte counts.
+    The tables of accounts and actions are small and one exemption may decide a finding: of them every byte counts.
     """
     whole = sha256()
     for part in sorted(parts):
         whole.update(str(pq.read_metadata(part).to_dict()).encode())
     inputs = {"exchanges": whole.hexdigest()}
-    if accounts.exists():
-        inputs["accounts"] = sha256(accounts.read_bytes()).hexdigest()
-    return inputs
+    given = {name: path for name, path in tables.items() if path.exists()}
+    return inputs | {name: sha256(path.read_bytes()).hexdigest() for name, path in given.items()}
