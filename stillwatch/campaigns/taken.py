@@ -37,8 +37,9 @@ LEFT_DAYS = 2
 """An account has left when its last exchange is this many days before the group's."""
 SAMPLE = 3000
 """Exchanges of a group that are compared for families of tasks."""
-COMMON = 0.2
-"""A MinHash value that this share of the exchanges has is the wrapper's and says nothing of the task."""
+COMMON = 0.35
+"""A MinHash value that this share of the exchanges has is the wrapper's and says nothing of the task; a family that makes
+up more than this is taken for wrapper, too. What is rarer makes two tasks equal by chance in 0.35^2 of the positions."""
 LEFT_POSITIONS = 8
 """MinHash positions that must be left, of 32, before two tasks are compared."""
 ALIKE = 0.5

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from journey_samples import Journey
 
@@ -125,6 +126,54 @@ def test_exempt_accounts_are_not_a_supported_campaign(
         "an exemption is no evidence about behaviour"
     )
     assert found.run.id != hydra.scan.run.id, "another table of accounts is another run"
+
+
+def test_a_few_exempt_accounts_stand_apart_and_do_not_shield_the_rest(
+    hydra: Journey, exempted: Callable[[set[str]], Path]
+) -> None:
+    first = hydra.scan.supported[0]
+    planted = sorted(hydra.real_names(first))
+    found = campaigns.scan(exempted(set(planted[:4])))
+    (same,) = found.supported
+    assert same.subject == first.subject
+    assert same.details["accounts"] == len(planted) - 4
+    assert same.details["exempt"] == {"a study agreed in writing": 4}
+    assert same.details["taken"]["accounts"] == len(planted) - 4
+    assert same.details["exchanges"] < first.details["exchanges"]
+    assert same.claim.startswith(f"{len(planted) - 4} accounts")
+    rows = found.members.filter(pc.equal(found.members["campaign"], same.subject)).to_pylist()
+    assert sorted(r["decision"] for r in rows) == ["exempt"] * 4 + ["supported"] * (len(planted) - 4)
+    assert {r["exemption"] for r in rows if r["decision"] == "exempt"} == {"a study agreed in writing"}
+
+
+def test_what_a_campaign_took_and_what_the_company_did_not(hydra: Journey) -> None:
+    found = hydra.scan.supported[0]
+    took = found.details["taken"]
+    assert took["exchanges"] == found.details["exchanges"] == took["tasks"]
+    assert next(iter(took["kinds"])) == "reasoning"
+    assert took["asked_by_several"] == 0, "one list, split without overlap"
+    assert sum(m["exchanges"] for m in took["models"]) == took["exchanges"]
+    truth = [hydra.truth[name] for name in hydra.real_names(found)]
+    true = sum(row["share"] * row["exchanges"] for row in truth) / sum(row["exchanges"] for row in truth)
+    assert found.details["share"] == pytest.approx(true, abs=0.005)
+    assert found.details["share_low"] <= true <= found.details["share_high"]
+    company = whole(hydra, hydra.accounts(role="enterprise")).details
+    assert company["taken"]["follow_ups"] > 0.3 * company["taken"]["exchanges"]
+
+
+def test_the_look_alikes_of_a_campaign_are_excluded(hydra: Journey) -> None:
+    said = {a.name: a.excluded for a in hydra.scan.supported[0].alternatives}
+    for name in (
+        "evaluation",
+        "monitor",
+        "runners",
+        "document store",
+        "came out",
+        "class with one",
+        "batch job",
+    ):
+        (verdict,) = [v for n, v in said.items() if name in n]
+        assert verdict is True, name
 
 
 def test_importing_again_and_one_thread_change_nothing(enterprise: Journey) -> None:

@@ -85,6 +85,26 @@ def test_fail_on_looks_for_one_decision_and_json_is_one_finding_a_line(
     assert not (workspace / "reports").exists()
 
 
+def test_an_exemption_is_honoured_and_journaled(
+    hydra: Journey, exempted: Callable[[set[str]], Path], call: Call
+) -> None:
+    planted = sorted(hydra.real_names(hydra.scan.supported[0]))
+    workspace = exempted(set(planted[:3]))
+    call("scan", "--workspace", workspace, "--no-report")
+    (entry,) = [e for e in journal(workspace) if e.kind == "exemption"]
+    (told,) = [f for f in entry.body["findings"] if f["decision"] == "supported"]
+    assert told["campaign"] == hydra.scan.supported[0].subject
+    ((reason, accounts),) = told["exempt"].items()
+    assert (reason, len(accounts)) == ("a study agreed in writing", 3)
+    listed = call("members", "--workspace", workspace, "--json").rows()
+    assert len(listed) == len(planted) - 3
+    assert not {r["account"] for r in listed} & set(accounts)
+    every = call("members", told["campaign"], "--workspace", workspace).out
+    assert every.count("(exempt)") == 3
+    screen = call("explain", told["campaign"], "--workspace", workspace).out
+    assert "exempt          3 accounts: a study agreed in writing" in screen
+
+
 def test_list_shows_the_latest_scan(workspace: Path, hydra: Journey, call: Call) -> None:
     done = call("list", "--workspace", workspace)
     assert done.code == 0
