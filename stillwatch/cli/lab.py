@@ -108,18 +108,25 @@ def run(
     """Build, import, scan and score the cells of the benchmark, and print what was found as Markdown."""
     from rich.console import Console
 
-    from stillwatch.errors import InputError
+    from stillwatch.errors import InputError, StillwatchError
     from stillwatch.lab import benchmark, tables
+    from stillwatch.lab.cells import Cell, chosen
     from stillwatch.lab.cells import cells as read_cells
-    from stillwatch.lab.cells import chosen
 
     if what != "campaigns":
         raise InputError(f"there is one benchmark, campaigns; found {what!r}")
     known = read_cells()
     wanted = chosen(_parts(cells or []), known)
     numbers = _seeds(_parts(seeds or ["1"]))
+    failed = False
     if not table:
         err = Console(stderr=True)
+
+        def on_failure(cell: Cell, seed: int, error: StillwatchError) -> None:
+            nonlocal failed
+            failed = True
+            err.print(f"{cell.name}, seed {seed}: {error}", markup=False, highlight=False)
+
         with err.status("", spinner="dots") as status:
             for line in benchmark.run(
                 wanted,
@@ -129,6 +136,7 @@ def run(
                 memory_limit=memory_limit,
                 threads=threads,
                 on_stage=status.update,
+                on_failure=on_failure,
             ):
                 if as_json:
                     output.line(json.dumps(line))
@@ -136,6 +144,8 @@ def run(
         names = {c.name for c in wanted}
         lines = [r for r in benchmark.results(out / benchmark.RESULTS) if r["cell"] in names]
         output.line(tables.markdown(lines, {c.name: c for c in wanted}))
+    if failed:
+        raise typer.Exit(1)
 
 
 def _parts(values: list[str]) -> list[str]:

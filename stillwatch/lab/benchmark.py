@@ -15,7 +15,7 @@ import numpy as np
 
 from stillwatch import __version__, campaigns, logs
 from stillwatch.engine.tables import Workspace
-from stillwatch.errors import FormatError
+from stillwatch.errors import FormatError, StillwatchError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.lab.cells import Cell
 from stillwatch.lab.score import Truth, hold
@@ -35,6 +35,7 @@ def run(
     memory_limit: str = "1GB",
     threads: int = 2,
     on_stage: Callable[[str], None] | None = None,
+    on_failure: Callable[[Cell, int, StillwatchError], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run what is not in ``out/results.jsonl`` yet; gives the lines that were added, one by one.
 
@@ -47,6 +48,9 @@ def run(
         As in `stillwatch.lab.build`: folder with real arrivals and prompts.
     on_stage
         Told what is being done.
+    on_failure
+        Told of a cell and seed that could not be scored; it gets no line, so the next run tries it again. None: the
+        error ends the run.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / RESULTS
@@ -56,10 +60,16 @@ def run(
         for seed in seeds[:1] if cell.once else seeds:
             if (cell.name, cell.digest, seed, data is not None) in done:
                 continue
-            line = one(
-                cell, seed, out / f"work-{cell.name}-{seed}", data=data, memory_limit=memory_limit,
-                threads=threads, on_stage=lambda stage, c=cell, s=seed: tell(f"{c.name}, seed {s}: {stage}"),
-            )  # fmt: skip
+            try:
+                line = one(
+                    cell, seed, out / f"work-{cell.name}-{seed}", data=data, memory_limit=memory_limit,
+                    threads=threads, on_stage=lambda stage, c=cell, s=seed: tell(f"{c.name}, seed {s}: {stage}"),
+                )  # fmt: skip
+            except StillwatchError as error:
+                if on_failure is None:
+                    raise
+                on_failure(cell, seed, error)
+                continue
             with path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
             yield line

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stillwatch.cli.lab import app
-from stillwatch.errors import FormatError, InputError
+from stillwatch.errors import EngineError, FormatError, InputError
 from stillwatch.lab import benchmark, tables
 from stillwatch.lab.cells import Cell, cells, chosen
 from stillwatch.lab.lookalikes import kinds
@@ -99,6 +99,18 @@ def test_a_run_is_carried_on_and_leaves_no_log(tmp_path):
     assert "| smoke | 2 |" in text and "of 2 [" in text and "framework" in text
     other = {"smoke": replace(TINY, log=replace(TINY.log, days=9))}
     assert "2 results" not in text and "No results" in tables.markdown(lines, other)
+
+
+def test_one_failure_does_not_end_a_run(tmp_path, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise EngineError("duckdb", "carrying", "out of memory", "select 1")
+
+    monkeypatch.setattr("stillwatch.campaigns.scan", broken)
+    with pytest.raises(EngineError):
+        list(benchmark.run([TINY], [1], tmp_path))
+    told = []
+    assert list(benchmark.run([TINY], [1, 2], tmp_path, on_failure=lambda *what: told.append(what[:2]))) == []
+    assert told == [(TINY, 1), (TINY, 2)] and list(tmp_path.iterdir()) == []
 
 
 def test_a_table_by_hand():
