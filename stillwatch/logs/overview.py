@@ -212,8 +212,11 @@ def _columns(workspace: Workspace) -> tuple[Column, ...]:
     with duckdb.connect(config={"threads": 2}) as engine:
         for table, (schema, paths) in tables.items():
             rows = sum(pq.read_metadata(path).num_rows for path in paths)
+            held = {name for path in paths for name in pq.read_schema(path).names}
             made = ", ".join(
-                f'count(*) filter (len("{f.name}") > 0)'
+                "0"  # a column that came with a later schema version
+                if f.name not in held
+                else f'count(*) filter (len("{f.name}") > 0)'
                 if str(f.type).startswith("list")
                 else f'count("{f.name}")'
                 for f in schema
@@ -221,7 +224,7 @@ def _columns(workspace: Workspace) -> tuple[Column, ...]:
             counts: Sequence[int] = [0] * len(schema)
             if paths:
                 counts = engine.execute(
-                    f"select {made} from read_parquet($paths, hive_partitioning = false)",
+                    f"select {made} from read_parquet($paths, hive_partitioning = false, union_by_name = true)",
                     {"paths": [str(p) for p in paths]},
                 ).fetchall()[0]
             found += [Column(table, f.name, n, rows) for f, n in zip(schema, counts, strict=True)]
@@ -231,6 +234,6 @@ def _columns(workspace: Workspace) -> tuple[Column, ...]:
 def _views(engine: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     parts = [str(p) for p in workspace.parts()]
     if parts:
-        engine.register("exchanges", engine.read_parquet(parts, hive_partitioning=False))
+        engine.register("exchanges", engine.read_parquet(parts, hive_partitioning=False, union_by_name=True))
     else:
         engine.register("exchanges", EXCHANGES.empty_table())

@@ -88,7 +88,14 @@ def _read(workspace: Workspace, parts: list[Part]) -> Iterator[pa.Table]:
     for part in parts:
         with pq.ParquetFile(workspace.exchanges / part.path) as file:
             for batch in file.iter_batches(_ROW_GROUP):
-                yield pa.Table.from_batches([batch]).cast(EXCHANGES)
+                yield _current(pa.Table.from_batches([batch]))
+
+
+def _current(rows: pa.Table) -> pa.Table:
+    """Rows of any schema version as the present one: columns that came later are null."""
+    held = set(rows.schema.names)
+    columns = [rows[f.name] if f.name in held else pa.nulls(rows.num_rows, f.type) for f in EXCHANGES]
+    return pa.table(columns, names=EXCHANGES.names).cast(EXCHANGES)
 
 
 def _write_one(workspace: Workspace, day: str, tables: Iterator[pa.Table]) -> Part:

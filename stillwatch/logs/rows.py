@@ -60,6 +60,7 @@ _TAKEN = {
     **{f.name: f"sw_count({f.name})" for f in RAW if f.type == pa.int64()},
     **{f.name: f"sw_finite({f.name})" for f in RAW if f.type == pa.float64()},
     "client_address": "sw_prefix(client_address)",
+    "opening": "coalesce(nullif(opening, ''), case when coalesce(turns, 1) <= 1 then nullif(prompt, '') end)",
     "time": "time",
     "source_line": "source_line",
 }
@@ -235,6 +236,7 @@ class Converter:
             name: self._pseudonyms.map(kind, raw[column]) for name, (kind, column) in named.items()
         }
         columns["exchange_id"] = self._digest("exchange", raw["identity"])
+        columns["opening_digest"] = self._digest("opening", raw["opening"])
         columns["tool_schema_digest"] = self._digest("tools", raw["tool_schema"])
         for name in ("signatures_minted", "signatures_presented"):
             columns[name] = self._digest_lists(raw[name].combine_chunks())

@@ -65,6 +65,11 @@ create or replace temp macro sw_texts(messages, roles) as
         list_filter(messages, lambda m: list_contains(roles, lower(m.role))),
         lambda m: coalesce(sw_content(m.content), sw_content(m.parts))),
         lambda t: t is not null), 'string_agg', chr(10));
+create or replace temp macro sw_opening(messages) as
+    list_filter(list_transform(
+        list_filter(messages, lambda m: list_contains(['user', 'human'], lower(m.role)))[1:1],
+        lambda m: coalesce(sw_content(m.content), sw_content(m.parts))),
+        lambda t: t is not null)[1];
 create or replace temp macro sw_turns(messages) as
     len(list_filter(messages, lambda m: list_contains(['user', 'human'], lower(m.role))));
 
@@ -161,6 +166,11 @@ def sql_type(kind: pa.DataType) -> str:
 def prompt(messages: str) -> str:
     """SQL: all user texts, oldest first, one newline between."""
     return f"sw_texts({messages}, ['user', 'human'])"
+
+
+def opening(messages: str) -> str:
+    """SQL: the first user text of a conversation that came with its history; a first question is its own opening."""
+    return f"case when len({messages}) > 2 then sw_opening({messages}) end"
 
 
 def system(messages: str) -> str:

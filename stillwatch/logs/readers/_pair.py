@@ -131,6 +131,7 @@ CALL: dict[str, str] = {
     "tool_schema": "coalesce(q.tools, q.functions)::varchar",
     "system": f"nullif(concat_ws(chr(10), sw_content(q.system), q.instructions, {_json.system('messages')}), '')",
     "prompt": f"coalesce({_json.prompt('messages')}, sw_content(q.input), sw_content(q.prompt))",
+    "opening": _json.opening("messages"),
     "turns": "case when messages is not null then sw_turns(messages) "
     "else (coalesce(sw_content(q.input), sw_content(q.prompt)) is not null)::bigint end",
     "source_line": "source_line",

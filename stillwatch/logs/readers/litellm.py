@@ -149,6 +149,7 @@ select
     coalesce(par.tools, par.functions)::varchar as tool_schema,
     coalesce({_json.system("f.messages")}, par.instructions) as system,
     case when f.messages is null then sw_content(loose) else {_json.prompt("f.messages")} end as prompt,
+    {_json.opening("f.messages")} as opening,
     case when f.messages is null then (sw_content(loose) is not null)::bigint else sw_turns(f.messages) end as turns,
     (ended - started) / 1e3 as latency_ms,
     null::varchar[] as marks,

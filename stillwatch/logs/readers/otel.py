@@ -196,6 +196,7 @@ select
         case when json_valid(instructions) then sw_content(instructions::json) else instructions end,
         {_json.system("messages")}), '') as system,
     case when messages is not null then {_json.prompt("messages")} else given end as prompt,
+    {_json.opening("messages")} as opening,
     case when messages is not null then sw_turns(messages) when given is not null then 1 end as turns,
     (ended - started) / 1e3 as latency_ms,
     null::varchar[] as marks,

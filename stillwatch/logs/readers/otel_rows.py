@@ -25,7 +25,8 @@ INPUT = "either"
 
 _READ = sorted(set(re.findall(r"otel_get\(\w+, '([^']+)'\)", otel.SPANS)))
 """Every attribute that `otel` looks at."""
-_DOTTED = ", ".join(f"'{name.replace('.', '_')}': '{name}'" for name in _READ if "." in name)
+_DOTTED = ", ".join(f"'{name}'" for name in _READ if "." in name)
+_FLAT = _DOTTED.replace(".", "_")
 _OBJECTS = ("SpanAttributes", "ResourceAttributes", "attributes", "span_attributes", "resource_attributes")
 _OBJECTS_SQL = ", ".join(f"'{name}'" for name in (*_OBJECTS, "resource", "status", "context"))
 _DEPTH = 6  # SpanAttributes, then gen_ai.usage.cache_read.input_tokens nested
@@ -37,24 +38,29 @@ MACROS = (
 create or replace temp macro rows_columns(j) as {{'keys': json_keys(j), 'vals': list_transform(
     list_zip(json_keys(j), json_extract(j, '$.*')),
     lambda e: case when e[1] in ({_OBJECTS_SQL}) then coalesce(sw_object(e[2]), e[2]) else e[2] end)}};
--- One level of nesting less: a.b for the b of the object a. OTLP's lists of key and value are objects too.
+-- One level of nesting less: a.b for the b of the object a. OTLP's lists of key and value are objects too. What a value
+-- is, its first character tells: to parse a long message at every level would cost more than all else.
+create or replace temp macro rows_mark(v) as left(v::varchar, 1);
 create or replace temp macro rows_inner(e) as
-    case json_type(e[2])
-        when 'OBJECT' then list_transform(list_zip(json_keys(e[2]), json_extract(e[2], '$.*')),
+    case rows_mark(e[2])
+        when '{{' then list_transform(list_zip(json_keys(e[2]), json_extract(e[2], '$.*')),
             lambda x: {{'k': e[1] || '.' || x[1], 'v': x[2]}})
-        when 'ARRAY' then case when e[1] in ({_OBJECTS_SQL}, 'resource.attributes')
+        when '[' then case when e[1] in ({_OBJECTS_SQL}, 'resource.attributes')
             then list_transform(list_zip(otel_keys(e[2]), otel_values(e[2])),
                 lambda x: {{'k': e[1] || '.' || x[1], 'v': to_json(x[2])::json}}) end end;
 create or replace temp macro rows_flat(s) as flatten(list_transform(list_zip(s.keys, s.vals),
     lambda e: coalesce(rows_inner(e), [{{'k': e[1], 'v': e[2]}}])));
 create or replace temp macro rows_lists(pairs) as
     {{'keys': list_transform(pairs, lambda p: p.k), 'vals': list_transform(pairs, lambda p: p.v)}};
+create or replace temp macro rows_nests(s) as
+    list_contains(list_transform(s.vals, lambda v: rows_mark(v) in ('{{', '[')), true);
 -- The attribute's name without the column's, and with dots where a table cannot have them.
 create or replace temp macro rows_bare(k) as
     regexp_replace(k, '^(SpanAttributes[.]|span[._]attributes[._]|attributes[._]|span[.])', '');
-create or replace temp macro rows_name(k) as coalesce(map {{{_DOTTED}}}[rows_bare(k)], rows_bare(k));
+create or replace temp macro rows_name(k) as
+    coalesce([{_DOTTED}][list_position([{_FLAT}], rows_bare(k))], rows_bare(k));
 create or replace temp macro rows_texts(s) as
-    list_transform(s.vals, lambda v: case when json_type(v) <> 'NULL' then coalesce(sw_string(v), v::varchar) end);
+    list_transform(s.vals, lambda v: case rows_mark(v) when '"' then v ->> '$' when 'n' then null else v::varchar end);
 create or replace temp macro rows_nested(j) as case when json_type(j) = 'ARRAY' then list_transform(
     json_extract(j, '$[*]'), lambda e: {{
         'name': coalesce(json_extract_string(e, '$.name'), json_extract_string(e, '$.Name')),
@@ -72,7 +78,7 @@ def _first(*names: str) -> str:
 
 _LEVELS = "".join(
     f"""), level{n} as (
-    select source_line, line, rows_lists(rows_flat(c)) as c from level{n - 1}
+    select source_line, line, case when rows_nests(c) then rows_lists(rows_flat(c)) else c end as c from level{n - 1}
 """
     for n in range(1, _DEPTH)
 )
