@@ -37,7 +37,8 @@ REPEATED, SELDOM = 0.3, 0.05
 LEAST_DAYS = 3
 MOVING, STAYING = 0.3, 0.2
 """Distinct addresses for each exchange of a client that changes them with every job, and of one that does not."""
-BURSTS, NO_BURSTS = 0.2, 0.05
+CODE_IN, WORDS_OUT = 1.5, 2.0
+"""Output tokens for each input token of a client that has code reviewed, and of one that has text written."""
 LONG_INPUT, BALANCED = 0.25, 0.5
 """Output tokens for each input token."""
 RELEASE, NO_RELEASE = 0.5, 0.2
@@ -295,25 +296,28 @@ def drift_monitor(facts: Facts, habits: Habits) -> Look:
 
 
 def build_runners(facts: Facts, habits: Habits) -> Look:
-    """Review and test bots of one build system: bursts, more code in than words out, a new address for every job.
+    """Review and test bots of one build system: a new address for every job, code in and not much more out, bursts.
 
-    Whether the input is code cannot be read from the integers that are kept.
+    Whether the input is code cannot be read from the integers that are kept, and proxies that rotate look the same in
+    addresses: it is shown, and a group is supported all the same.
     """
     moving, bursts = habits.share("prefixes", "located"), habits.share("in_bursts", "exchanges")
     taken = habits.share("output_tokens", "input_tokens")
-    located = habits.counts["located"] > 0
+    seen = (
+        f"{_median(moving):.2f} addresses a request, {_median(bursts):.0%} within two minutes of the one before, "
+        f"{_median(taken):.1f} tokens taken for each given (a typical account)"
+    )
     return _judged(
         "build runners on changing addresses",
         _states(
             habits,
-            (moving <= STAYING) | (bursts <= NO_BURSTS) | (taken >= 1),
-            located & (moving >= MOVING) & (bursts >= BURSTS) & (taken < BALANCED),
+            (moving <= STAYING) | (taken >= WORDS_OUT),
+            (moving >= MOVING) & (taken <= CODE_IN),
         ),
-        excluded=f"a typical account has an address for {_median(moving):.0%} of its requests, sends "
-        f"{_median(bursts):.0%} in bursts and takes {_median(taken):.1f} tokens for each it gives",
-        standing=f"addresses change ({_median(moving):.0%} of requests), {_median(bursts):.0%} come in bursts, and "
-        "more is given than taken",
-        unknown="addresses, bursts and tokens do not decide",
+        excluded=seen,
+        standing=seen,
+        unknown=f"addresses and tokens do not decide: {seen}",
+        asks=False,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from hashlib import sha256
 from typing import Any
 
@@ -178,7 +179,8 @@ def _limits(
         limits.append(
             f"the largest e-value that this much data could have given is {words.power(result.log_ceiling)}"
         )
-    limits += [f"cannot tell: {look.name} ({look.by})" for look in looks if look.excluded is None]
+    if untold := [look.name for look in looks if look.excluded is None]:
+        limits.append("cannot tell whether it is " + "; ".join(untold))
     if examined is None:
         limits.append(
             "what its accounts took, and explanations that rest on what they do, were not examined: the group was "
@@ -271,7 +273,18 @@ def stitch(texts: Mapping[int, str], *, most: int = 20) -> list[str]:
             merged = pieces[i] + pieces[j][size:]
             pieces = [p for k, p in enumerate(pieces) if k not in (i, j)] + [merged]
             joined = True
-    return sorted(pieces, key=lambda p: (-len(p), p))[:most]
+    return _without_repeats(sorted(pieces, key=lambda p: (-len(p), p)))[:most]
+
+
+def _without_repeats(pieces: Sequence[str]) -> list[str]:
+    """Those of which at least half stands in no longer one: the end of a wrapper with each of fifty first words is one
+    wrapper and not fifty texts."""
+    kept: list[str] = []
+    for piece in pieces:
+        longest = (SequenceMatcher(None, piece, k, autojunk=False).find_longest_match().size for k in kept)
+        if max(longest, default=0) < len(piece) / 2:
+            kept.append(piece)
+    return kept
 
 
 def _overlap(left: str, right: str) -> int:

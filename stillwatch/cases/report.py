@@ -240,7 +240,9 @@ def _campaign(finding: Finding, summary: Mapping[str, Any], titles: Mapping[str,
             accounts,
             f"What ties the accounts of {name}",
         ),
+        "taken": _taken(details),
         "members": members,
+        "intervals": any(member.get("share_low") is not None for member in members),
         "members_left_out": max(0, accounts - len(members)),
         "kinds": kinds,
         "texts": [
@@ -251,6 +253,18 @@ def _campaign(finding: Finding, summary: Mapping[str, Any], titles: Mapping[str,
         "questions": _questions(finding),
         "answers": list(summary.get("answers", {}).get(name, [])),
     }
+
+
+def _taken(details: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What was taken, one label with all its sentences."""
+    rows: list[tuple[str, list[str]]] = []
+    for label, sentence in details.get("taken_words", []):
+        name = str(label).capitalize()
+        if rows and rows[-1][0] == name:
+            rows[-1][1].append(str(sentence))
+        else:
+            rows.append((name, [str(sentence)]))
+    return rows
 
 
 def _questions(finding: Finding) -> list[dict[str, Any]]:
@@ -290,6 +304,9 @@ def _opening(findings: Sequence[Finding], summary: Mapping[str, Any]) -> dict[st
         "accounts": sum(int(f.details.get("accounts", 0)) for f in whole),
         "campaigns": len(whole),
         "parts": len(supported) - len(whole),
+        "to_ask": any(
+            "ask" in str(f.details.get("reason")) for f in findings if f.decision == "inconclusive"
+        ),
     }
 
 

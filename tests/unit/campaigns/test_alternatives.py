@@ -90,13 +90,12 @@ CASES = [
     ("many retries", drift_monitor, facts(), habits(repeated_soon=15), None),
     # build runners
     ("two addresses", build_runners, facts(), habits(), True),
-    ("an address a job, bursts, code in", build_runners, facts(),
-     habits(prefixes=60, in_bursts=50, output_tokens=1_500), False),
-    ("rotating residential proxies, no bursts", build_runners, facts(),
-     habits(prefixes=90, in_bursts=3, output_tokens=1_500), True),
-    ("rotating residential proxies, long answers", build_runners, facts(), habits(prefixes=90, in_bursts=50), True),
-    ("addresses not known", build_runners, facts(),
-     habits(prefixes=0, located=0, in_bursts=50, output_tokens=1_500), None),
+    ("an address a job, code in", build_runners, facts(), habits(prefixes=60, output_tokens=8_000), False),
+    ("rotating proxies, much written", build_runners, facts(), habits(prefixes=90), True),
+    ("rotating proxies, long tasks", build_runners, facts(), habits(prefixes=90, output_tokens=8_000), False),
+    ("two addresses, code in", build_runners, facts(), habits(output_tokens=8_000), True),
+    ("an address for four requests, code in", build_runners, facts(), habits(prefixes=25, output_tokens=8_000), None),
+    ("addresses not known", build_runners, facts(), habits(prefixes=0, located=0, output_tokens=8_000), None),
     # a backfill
     ("long answers", retrieval, facts(), habits(), True),
     ("long documents, short answers", retrieval, facts(), habits(output_tokens=900), False),
@@ -235,6 +234,7 @@ def test_what_fits_nearly_all_members_as_well_is_asked_about_first(
     ("about", "seen"),
     [
         (facts(), habits(who=15, repeated_later=85)),
+        (facts(), habits(prefixes=90, output_tokens=8_000)),
         (facts(payer_share=0.7), habits()),
         (facts(prefix_share=1.0), habits()),
         (facts(payer_share=None, described=0, education=None), habits(asked=0, located=0, days=2)),

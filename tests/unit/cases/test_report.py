@@ -85,6 +85,37 @@ def test_it_opens_with_a_plain_summary(scan: dict[str, Any]) -> None:
     assert text.index("Of 41 groups") < text.index("How to read") < text.index("The methods")
 
 
+def test_what_was_taken_the_interval_and_what_stands_against_it(scan: dict[str, Any]) -> None:
+    found = changed(
+        scan["findings"][0],
+        share_low=0.951,
+        share_high=0.984,
+        share_by="the text that proposed the group",
+        open_for_nearly_all=["a reseller whose customers ask for themselves"],
+        exempt={"a study agreed in writing": 3},
+        taken_words=[["taken", "71,204 exchanges, 41 M output tokens; 61,880 distinct tasks"],
+                     ["moved", "2026-11-05: 5 accounts join"], ["moved", "2026-11-06: 7 accounts join"]],
+    )  # fmt: skip
+    text = page(only(scan, found)).text
+    for part in [
+        "95 to 98%",
+        "Share told by the text that proposed the group",
+        "Not excluded for nearly all of these accounts: a reseller whose customers ask for themselves",
+        "3 accounts exempt ( a study agreed in writing ).",
+        "What was taken Taken 71,204 exchanges, 41 M output tokens; 61,880 distinct tasks",
+        "Moved 2026-11-05: 5 accounts join 2026-11-06: 7 accounts join",
+    ]:
+        assert part in text, part
+    assert text.index("Not excluded for nearly all") < text.index("The two questions")
+
+
+def test_a_question_to_ask_is_told_in_the_opening(scan: dict[str, Any]) -> None:
+    asked = [changed(f, reason="one organisation or payer: ask it") if f.decision == "inconclusive" else f
+             for f in scan["findings"]]  # fmt: skip
+    assert "or somebody has to be asked first" in page({**scan, "findings": asked}).text
+    assert "or somebody has to be asked first" not in page(scan).text
+
+
 def test_it_says_what_was_found_and_what_stands_against_it(scan: dict[str, Any]) -> None:
     text = page(only(scan, scan["findings"][0])).text
     for part in [
