@@ -107,6 +107,11 @@ class Frozen:
         return len(self.looks) == len(self.planned)
 
     @property
+    def may_pass(self) -> bool:
+        """Whether anybody may still ask who is in it: it passed, or may when others pass beside it."""
+        return bool(self.passed) or not self.done or (self.log_evalue or 0.0) >= WORTH_A_LOOK
+
+    @property
     def acts_as_one(self) -> float | None:
         return _all_but_the_largest(self._sums(self.acts_kinds, 0))
 

@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stillwatch import __version__, plugins
-from stillwatch.campaigns import steps
 from stillwatch.campaigns.alternatives import read_facts
 from stillwatch.campaigns.daily import DAY, Days, WindowEngine, aggregate, files_of, read_days
 from stillwatch.campaigns.explain import name_of
@@ -46,7 +45,7 @@ from stillwatch.campaigns.frozen import (
 )
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.members import read_accounts
-from stillwatch.campaigns.scan import propose
+from stillwatch.campaigns.scan import BASE, propose
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.identity.keys import sync_folder
@@ -66,7 +65,7 @@ class Watched:
     reason: str
     log_needed: float
     members: tuple[int, ...]
-    """Account ids, where the group is open or its e-value passed; of others nothing but the number is kept."""
+    """Account ids, while the group may pass or has passed; of others nothing but the number is kept."""
 
     @property
     def days_tested(self) -> int:
@@ -271,7 +270,7 @@ class _Watcher:
         rejected = weighted_e_bh(self.state.groups, alpha)
         shown = []
         for group, reject in zip(self.state.groups, rejected, strict=True):
-            accounts = self._accounts(group) if reject or self._open(group) else np.empty(0, np.int64)
+            accounts = self._accounts(group) if group.may_pass else np.empty(0, np.int64)
             reasons = [exempt[a] for a in accounts.tolist() if a in exempt]
             decision, why = decide_frozen(
                 group, rejected=reject, exempt=len(reasons), reasons=sorted(set(reasons)), alpha=alpha
@@ -324,7 +323,7 @@ class _Watcher:
         with WindowEngine(memory_limit=self.memory_limit, threads=self.threads) as engine:
             engine.load(self.home / "days", sorted(window), self.days.parts(sorted(window)))
             load_facts(engine, self.place.accounts, self.place.actions, _start(day) + DAY)
-            engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
+            engine.run(BASE)
             population = engine.read("select count(*) as n from population")["n"][0].as_py()
             proposed = propose(engine, self.signals, population, seed=settings["seed"]).groups
             accounts = read_accounts(engine)
@@ -377,7 +376,7 @@ class _Watcher:
         """Delete aggregates before the window and the files of groups that are no longer open."""
         oldest = _shifted(day, 1 - self.state.settings["window_days"])
         kept = {path.name for d in self.state.days if d >= oldest for path in files_of(self.home / "days", d)}
-        needed = {g.frozen for g in self.state.groups if self._open(g) or g.passed}
+        needed = {g.frozen for g in self.state.groups if g.may_pass}
         for path in (self.home / "days").iterdir():
             if path.name not in kept:
                 path.unlink()
@@ -393,10 +392,11 @@ class _Watcher:
         return self.home / "frozen"
 
     def _accounts(self, group: Frozen) -> NDArray[np.int64]:
-        rows = pq.read_table(
-            self._frozen() / f"{group.frozen}.accounts.parquet", filters=[("place", "=", group.place)]
-        )
-        return rows["account_id"].to_numpy()
+        path = self._frozen() / f"{group.frozen}.accounts.parquet"
+        # A dull group whose day was forgotten passes only beside hundreds of others; nothing but its number is known.
+        if not path.exists():
+            return np.empty(0, np.int64)
+        return pq.read_table(path, filters=[("place", "=", group.place)])["account_id"].to_numpy()
 
     def _exempt(self) -> dict[int, str]:
         if not self.place.accounts.exists():

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillwatch import campaigns, logs
-from stillwatch.campaigns import frozen
+from stillwatch.campaigns.frozen import Look
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.lab import Built, build
@@ -116,7 +117,7 @@ def test_day_by_day_is_the_same_as_at_once(
 def test_only_the_window_is_kept(at_once: tuple[Path, campaigns.Watch], days: list[str]) -> None:
     names = set(kept(at_once[0]))
     assert {n.split("/")[1][:10] for n in names if n.startswith("days/")} == set(days[-2:])
-    alive = {w.group.frozen for w in at_once[1].groups if frozen.is_open(w.group, days[-2]) or w.group.passed}
+    alive = {w.group.frozen for w in at_once[1].groups if w.group.may_pass}
     assert {n.split("/")[1][:10] for n in names if n.startswith("frozen/")} == alive
 
 
@@ -259,6 +260,20 @@ def test_killed_at_any_step_it_comes_to_the_same(
             assert run(workspace, 0).startswith("done")
             assert kept(workspace) == expected, f"killed before step {first} of {count}"
         running.stdin.close()
+
+
+def test_a_group_that_passes_late_is_still_known(
+    watched: Path, at_once: tuple[Path, campaigns.Watch]
+) -> None:
+    """Others that pass lower the bar for a group that was finished long before."""
+    some = next(w for w in at_once[1].groups if w.members).group
+    logs = {k: [9.0, 9.0] for k in (*some.acts_kinds, *some.harvest_kinds)}
+    worth = replace(some, looks=[Look(some.frozen, d, logs) for d in some.planned])
+    assert worth.done
+    assert worth.may_pass
+    dull = replace(worth, looks=[Look(some.frozen, d, {}) for d in some.planned])
+    assert not dull.may_pass
+    assert replace(dull, passed=some.frozen).may_pass
 
 
 def test_the_state_is_small(at_once: tuple[Path, campaigns.Watch]) -> None:
