@@ -41,6 +41,8 @@ CODE_IN, WORDS_OUT = 1.5, 2.0
 """Output tokens for each input token of a client that has code reviewed, and of one that has text written."""
 LONG_INPUT, BALANCED = 0.25, 0.5
 """Output tokens for each input token."""
+ELICITED = 0.5
+"""Share of requests that ask for reasoning, grades or rewriting, from which they are more than an extraction."""
 RELEASE, NO_RELEASE = 0.5, 0.2
 SAME_LIST = 0.3
 TALKS, NO_TALKS = 0.25, 0.10
@@ -322,13 +324,16 @@ def build_runners(facts: Facts, habits: Habits) -> Look:
 
 
 def retrieval(facts: Facts, habits: Habits) -> Look:
-    """A document store that is filled: long inputs, short answers."""
-    taken = habits.share("output_tokens", "input_tokens")
+    """A document store that is filled: long inputs, short answers, and nobody asks for reasoning or grades."""
+    taken, asks = habits.share("output_tokens", "input_tokens"), habits.share("elicited", "exchanges")
+    seen = f"a typical account takes {_median(taken):.2f} tokens for each token it gives"
+    if _median(asks) >= ELICITED:
+        seen += f", and {_median(asks):.0%} of its requests ask for reasoning, grading or rewriting"
     return _judged(
         "a document store being filled",
-        _states(habits, taken >= BALANCED, taken <= LONG_INPUT),
-        excluded=f"a typical account takes {_median(taken):.1f} tokens for each token it gives",
-        standing=f"a typical account takes {_median(taken):.2f} tokens for each token it gives",
+        _states(habits, (taken >= BALANCED) | (asks >= ELICITED), taken <= LONG_INPUT),
+        excluded=seen,
+        standing=seen,
         unknown="the log has no token counts"
         if np.isnan(taken).all()
         else "inputs and outputs are of like length",
@@ -378,7 +383,7 @@ def single_task(facts: Facts, habits: Habits) -> Look:
     """One customer with one template who labels, scores or extracts: one payer, answers of a few tokens."""
     short = habits.share("short_answers", "answered")
     payers = [p for p in (facts.payer_share, facts.organisation_share) if p is not None]
-    one, several = max(payers, default=0.0) >= ONE_COMPANY, bool(payers) and max(payers) < FEW
+    one, several = max(payers, default=0.0) >= NEARLY_ALL, bool(payers) and max(payers) < FEW
     paid = "payer not known" if not payers else f"at most {max(payers):.0%} share a payer"
     seen = f"{_median(short):.0%} of a typical account's answers are of 100 tokens or less; {paid}"
     return _judged(

@@ -28,6 +28,7 @@ select h.campaign as campaign, h.account_id as account, count(*) as exchanges,
        count(case when h.follow_up then 1 end) as follow_ups,
        sum(h.input_tokens) as input_tokens, sum(h.output_tokens) as output_tokens,
        count(h.output_tokens) as answered, count(case when h.output_tokens <= {SHORT} then 1 end) as short_answers,
+       count(case when h.elicitation > 0 then 1 end) as elicited,
        count(h.client_prefix) as located, count(distinct h.client_prefix) as prefixes,
        count(case when h.gap <= {SOON} then 1 end) as in_bursts,
        count(case when h.new_model then 1 end) as on_release, count(h.end_user_id) as named_users,
@@ -63,8 +64,8 @@ group by 1, 2, 3"""
 
 COLUMNS = (
     "exchanges", "asked", "distinct_prompts", "repeated_later", "repeated_soon", "asked_by_others", "days", "span",
-    "follow_ups", "input_tokens", "output_tokens", "answered", "short_answers", "located", "prefixes", "in_bursts",
-    "on_release", "named_users", "end_users", "clients",
+    "follow_ups", "input_tokens", "output_tokens", "answered", "short_answers", "elicited", "located", "prefixes",
+    "in_bursts", "on_release", "named_users", "end_users", "clients",
 )  # fmt: skip
 
 

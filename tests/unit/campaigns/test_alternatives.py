@@ -38,7 +38,7 @@ N = 20
 CAMPAIGN = {
     "exchanges": 100, "asked": 100, "distinct_prompts": 100, "repeated_later": 0, "repeated_soon": 0,
     "asked_by_others": 0, "days": 7, "span": 7, "follow_ups": 0, "input_tokens": 9_000, "output_tokens": 60_000,
-    "answered": 100, "short_answers": 1, "located": 100, "prefixes": 2, "in_bursts": 3, "on_release": 0,
+    "answered": 100, "short_answers": 1, "elicited": 97, "located": 100, "prefixes": 2, "in_bursts": 3, "on_release": 0,
     "named_users": 0, "end_users": 0, "clients": 2,
 }  # fmt: skip
 STRANGERS = Facts(
@@ -98,10 +98,11 @@ CASES = [
     ("addresses not known", build_runners, facts(), habits(prefixes=0, located=0, output_tokens=8_000), None),
     # a backfill
     ("long answers", retrieval, facts(), habits(), True),
-    ("long documents, short answers", retrieval, facts(), habits(output_tokens=900), False),
-    ("summaries of a third", retrieval, facts(), habits(output_tokens=3_000), None),
+    ("long documents, short answers", retrieval, facts(), habits(output_tokens=900, elicited=0), False),
+    ("long answers to grade, short grades", retrieval, facts(), habits(output_tokens=900), True),
+    ("summaries of a third", retrieval, facts(), habits(output_tokens=3_000, elicited=0), None),
     ("rewriting at full length", retrieval, facts(), habits(output_tokens=9_000), True),
-    ("no token counts", retrieval, facts(), habits(output_tokens=np.nan, input_tokens=np.nan), None),
+    ("no token counts", retrieval, facts(), habits(output_tokens=np.nan, input_tokens=np.nan, elicited=0), None),
     # a benchmark on the day of a release
     ("a week's work", release_day, facts(), habits(), True),
     ("one list in several hands on two days", release_day, facts(), habits(on_release=90, asked_by_others=80), False),
@@ -121,6 +122,7 @@ CASES = [
     # one task
     ("long answers", single_task, facts(payer_share=1.0), habits(), True),
     ("labels, one payer", single_task, facts(payer_share=1.0), habits(short_answers=100), False),
+    ("grades, two cards", single_task, facts(payer_share=0.6), habits(short_answers=100), None),
     ("labels, one organisation", single_task, facts(organisation_share=0.9), habits(short_answers=100), False),
     ("labels, twelve cards", single_task, facts(), habits(short_answers=100), True),
     ("labels, payer not known", single_task, facts(payer_share=None), habits(short_answers=100), None),
@@ -217,7 +219,7 @@ def test_the_campaign_as_reported_is_supported_and_all_look_alikes_are_excluded(
     [
         (facts(organisation_share=0.9), habits(), "one organisation or payer"),
         (facts(), habits(repeated_later=85), "evaluation"),
-        (facts(payer_share=0.7), habits(short_answers=100), "one task"),
+        (facts(), habits(output_tokens=900, elicited=0), "document store"),
         (facts(contracts=N), habits(), "authorised"),
     ],
 )
@@ -236,6 +238,7 @@ def test_what_fits_nearly_all_members_as_well_is_asked_about_first(
         (facts(), habits(who=15, repeated_later=85)),
         (facts(), habits(prefixes=90, output_tokens=8_000)),
         (facts(payer_share=0.7), habits()),
+        (facts(payer_share=0.7), habits(short_answers=100, output_tokens=900)),
         (facts(prefix_share=1.0), habits()),
         (facts(payer_share=None, described=0, education=None), habits(asked=0, located=0, days=2)),
         (facts(), None),
