@@ -192,7 +192,7 @@ def _share_error(truth: Truth, found: Mapping[str, Mapping[int, float | None]]) 
     told: dict[int, float] = {}
     for accounts in found.values():
         for at, share in accounts.items():
-            if share is not None and truth.campaign[at]:
+            if share is not None and np.isfinite(share) and truth.campaign[at]:
                 told[at] = max(share, told.get(at, 0.0))
     if not told:
         return ShareError(0, None, None)

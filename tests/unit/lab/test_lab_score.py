@@ -11,6 +11,7 @@ import pytest
 
 from stillwatch.errors import FormatError, InputError, SchemaError
 from stillwatch.lab import score
+from stillwatch.lab.score import Truth, hold
 
 
 @pytest.fixture
@@ -108,3 +109,10 @@ def test_another_table_is_not_a_truth(tmp_path):
         score(path, _members(tmp_path, {}))
     with pytest.raises(InputError, match="lab build"):
         score(tmp_path / "nothing", _members(tmp_path, {}))
+
+
+def test_a_share_that_cannot_be_told_is_no_error(truth):
+    known = Truth.read(truth)
+    found = {"c": {known.place["x0"]: 0.5, known.place["x1"]: None, known.place["x2"]: float("nan")}}
+    error = hold(known, found).share_error
+    assert (error.accounts, error.mean, error.bias) == (1, pytest.approx(0.3), pytest.approx(-0.3))
