@@ -24,7 +24,7 @@ import numpy as np
 
 from stillwatch import campaigns, lab, logs, plugins
 from stillwatch.campaigns.groups import Group
-from stillwatch.campaigns.scan import propose
+from stillwatch.campaigns.scan import BASE, propose
 from stillwatch.campaigns.scoring import score
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
@@ -154,14 +154,12 @@ def sizes(arguments: argparse.Namespace, data: str | None) -> None:
 def _random_groups(
     place: Workspace, signals: dict, seed: int, groups: int, hits: dict[tuple[str, float], np.ndarray]
 ) -> None:
-    from stillwatch.campaigns import steps
-
     rng = np.random.default_rng(seed)
     with Engine() as engine:
         engine.parquet("exchanges", place.parts(), schema.EXCHANGES)
         engine.parquet("accounts", [place.accounts], schema.ACCOUNTS)
         engine.parquet("actions", [], schema.ACTIONS)
-        engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
+        engine.run(BASE)
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
         proposal = propose(engine, signals, population, seed=seed)
     for i in range(groups):

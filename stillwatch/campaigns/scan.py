@@ -118,7 +118,7 @@ def scan(
         engine.parquet("accounts", [place.accounts] if place.accounts.exists() else [], schema.ACCOUNTS)
         engine.parquet("actions", [place.actions] if place.actions.exists() else [], schema.ACTIONS)
         tell("counting accounts")
-        engine.run([steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS])
+        engine.run(BASE)
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
         signals = plugins.find("campaigns.signals")
         proposal = propose(engine, signals, population, seed=seed, tell=tell)
@@ -167,7 +167,7 @@ def planned_sql() -> str:
 
 
 _TEXT = (shared_prompt, paraphrased_prompt)
-BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS)
+BASE = (steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS, steps.OPENINGS)
 BY_TEXT = (
     steps.TEXT_CARRIERS,
     steps.WORD_CARRIERS,

@@ -8,7 +8,9 @@ from stillwatch.engine.steps import Step, most_frequent
 
 _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as prompt_digest, "\
     "x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.elicitation as elicitation, "\
-    "coalesce(x.turns > 1, false) or coalesce(x.time > c.start, false) as follow_up"  # fmt: skip
+    "case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true) "\
+    "else coalesce(x.time > c.start, false) end as follow_up, "\
+    "coalesce(x.turns > 1 and x.time = n.start, false) as carried_in"  # fmt: skip
 
 POPULATION = Step(
     "population",
@@ -34,6 +36,18 @@ where x.conversation_id is not null and coalesce(x.turns, 1) <= 1
 group by x.conversation_id
 having count(*) > 1""",
     "when a conversation began, where the request does not carry its own history",
+)
+
+OPENINGS = Step(
+    "openings",
+    """
+select coalesce(g.organization_id, x.account_id) as holder, x.opening_digest as opening_digest, min(x.time) as start
+from exchanges as x
+join organizations as g on g.account_id = x.account_id
+where x.opening_digest is not null
+group by coalesce(g.organization_id, x.account_id), x.opening_digest
+having max(coalesce(x.turns, 1)) > 1""",
+    "when a conversation was first seen here: a request whose history began nowhere carried it in",
 )
 
 ORGANIZATIONS = Step(
@@ -141,6 +155,9 @@ from material_exchanges as e
 join material_uses as u on u.account_id = e.account_id and u.family = e.family
 join exchanges as x on x.exchange_id = e.exchange_id
 left join conversations as c on c.conversation_id = x.conversation_id
+left join organizations as g on g.account_id = x.account_id
+left join openings as n
+  on n.opening_digest = x.opening_digest and n.holder = coalesce(g.organization_id, x.account_id)
 where e.time // 86400000000 > u.joined_day""",
     "only days after the one that made the account a member: fresh for every test that follows",
 )
@@ -150,6 +167,9 @@ ACCOUNT_SCOPE = Step(
     f"""
 select x.account_id as account_id, -1 as family, {_COLUMNS}
 from exchanges as x
-left join conversations as c on c.conversation_id = x.conversation_id""",
+left join conversations as c on c.conversation_id = x.conversation_id
+left join organizations as g on g.account_id = x.account_id
+left join openings as n
+  on n.opening_digest = x.opening_digest and n.holder = coalesce(g.organization_id, x.account_id)""",
     "all exchanges of every account",
 )

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stillwatch.engine.steps import Step
 from stillwatch.errors import EngineError, InputError
@@ -58,16 +59,22 @@ class Engine:
         shutil.rmtree(self._spill, ignore_errors=True)
 
     def parquet(self, name: str, files: Sequence[Path], columns: pa.Schema) -> None:
-        """Name a set of Parquet files; with no files, an empty table of these columns."""
+        """Name a set of Parquet files; with no files, an empty table of these columns.
+
+        Files of an earlier schema version lack the columns that came later (`engine.schema.MIGRATIONS`): those are
+        null there.
+        """
         if not files:
             self.table(name, columns.empty_table())
             return
         listed = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
-        self._do(
-            name,
-            f"create or replace view {name} as "
-            f"select * from read_parquet([{listed}], union_by_name=true, hive_partitioning=false)",
-        )
+        source = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+        held = set().union(*(pq.read_schema(f).names for f in files))
+        kinds = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "varchar", pa.float64(): "double"}
+        later = [
+            f"null::{kinds[c.type]} as {c.name}" for c in columns if c.name not in held and c.type in kinds
+        ]
+        self._do(name, f"create or replace view {name} as select {', '.join(['*', *later])} from {source}")
 
     def table(self, name: str, rows: pa.Table) -> None:
         """Copy an Arrow table into the engine."""

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+MIGRATIONS = {
+    2: "exchanges.opening_digest: the first user text of a conversation; null in exchanges of version 1"
+}
+"""What each version changed. Columns only come, so an older file is read with nulls in their place."""
 
 _text, _i64, _i32, _f64, _bool = pa.string(), pa.int64(), pa.int32(), pa.float64(), pa.bool_()
 
@@ -47,6 +52,7 @@ RAW = pa.schema(
         ("tool_schema", _text),  # tool definitions as JSON text
         ("system", _text),  # system instructions
         ("prompt", _text),  # all user texts of the request, oldest first, joined by one newline
+        ("opening", _text),  # the first user text of the request's conversation, whole
         ("turns", _i64),  # user messages in the request; 1 is a first question
         ("latency_ms", _f64),
         ("marks", pa.list_(_text)),
@@ -89,6 +95,7 @@ EXCHANGES = pa.schema(
         ("system_digest", _i64),
         ("template_digest", _i64),
         ("prompt_digest", _i64),
+        ("opening_digest", _i64),  # of the conversation's first user text, as it was sent
         ("shingles", pa.list_(_i64)),  # distinct, of system and prompt together
         ("minhash", pa.list_(_i32)),
         ("elicitation", _i32),  # bit set, see stillwatch.text.sketch.ELICITATION

@@ -181,6 +181,7 @@ def _canonical(log: Log, names: Names, chunk: Chunk) -> dict[str, pa.Array]:
         "status_code": pa.array(np.where(failed, 500, 200)),
         "system": systems.take(pa.array(np.maximum(place, 0), mask=place < 0)),
         "prompt": prompts,
+        "opening": chunk.units.take(pa.array(chunk.history[chunk.offsets[:-1]])),
         "turns": pa.array(r["turn"].astype(np.int64)),
         "latency_ms": pa.array(np.round(log.latency[chunk.rows] * 1000)),
     }

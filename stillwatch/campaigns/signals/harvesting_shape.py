@@ -15,11 +15,12 @@ from stillwatch.stats.sequential import predict_events
 
 CARD = Card(
     name="harvesting_shape",
-    version="1",
+    version="2",
     title="shape of harvesting",
     question="shape of harvesting",
     null="A member is at most gamma times as likely, in odds, as an account drawn from the matched pool to have the "
-    "shape of harvesting: separate tasks without follow-up or repeat, more text taken than given, at all hours.",
+    "shape of harvesting: separate tasks without follow-up or repeat, at all hours, and more text taken than given or "
+    "reasoning, grades or rewritings asked for.",
     unit="account",
     access=("exchanges.time", "exchanges.prompt_digest", "exchanges.turns|exchanges.conversation_id"),
     sources=(
@@ -47,7 +48,9 @@ DISTINCT = 0.9
 HOURS = 0.8
 """At least this share of the hours of the day that requests at random times would touch."""
 YIELD = 1.0
-"""At least this many output tokens for each input token."""
+"""At least this many output tokens for each input token; or else"""
+ELICITED = 0.5
+"""at least this share of the requests asks for reasoning, grading or rewriting: a judge reads more than it writes."""
 
 
 def steps() -> list[Step]:
@@ -65,7 +68,8 @@ select s.account_id as account_id, s.family as family, count(*) as exchanges,
        count(distinct s.prompt_digest) * 1e0 / nullif(count(s.prompt_digest), 0) as distinct_prompts,
        count(distinct s.time // 3600000000 % 24) * 1e0 / (24e0 * (1e0 - power(23e0 / 24e0, count(*)))) as hours,
        sum(s.output_tokens) * 1e0 / nullif(sum(s.input_tokens), 0) as token_yield,
-       avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited
+       avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited,
+       avg(case when s.carried_in then 1e0 else 0e0 end) as carried_in
 from scope as s
 group by s.account_id, s.family
 having count(*) >= {LEAST_EXCHANGES}""",
@@ -76,9 +80,10 @@ having count(*) >= {LEAST_EXCHANGES}""",
             f"""
 select h.account_id as account_id, h.family as family, h.exchanges as exchanges, h.follow_ups as follow_ups,
        h.distinct_prompts as distinct_prompts, h.hours as hours, h.token_yield as token_yield, h.elicited as elicited,
+       h.carried_in as carried_in,
        case when h.distinct_prompts is null then null
             when h.follow_ups <= {FOLLOW_UPS} and h.distinct_prompts >= {DISTINCT} and h.hours >= {HOURS}
-             and coalesce(h.token_yield, {YIELD}) >= {YIELD} then 1 else 0 end as value
+             and (coalesce(h.token_yield, {YIELD}) >= {YIELD} or h.elicited >= {ELICITED}) then 1 else 0 end as value
 from harvesting_shares as h""",
             "1 where every known share passes its bound; nothing where the log holds no prompts",
         ),
@@ -95,7 +100,9 @@ def test(
 ) -> TestResult:
     """Do more members have the shape of harvesting than matched accounts do?
 
-    *Null*: `CARD.null`. Elicitation is no part of the shape: one shared wrapper decides it for all members at once.
+    *Null*: `CARD.null`. Elicitation alone is no shape: one shared wrapper decides it for all members at once. It only
+    stands in for the yield. A request whose history began in no exchange of the account or its organisation is no
+    follow-up: stored conversations that are replayed, and live ones that a proxy spreads over accounts, look so.
 
     Parameters
     ----------

@@ -3,13 +3,11 @@
 A provider signs or encrypts the reasoning it hands out, and a client hands it back to continue. The ledger is exact:
 a signature was minted for this account, in this conversation, by this model; who presents it is in the log as well.
 
-The signal serves two purposes and keeps them apart. That one account presents what another was given shows that both
-draw on one store, whatever it is for: these are the *links*, from which groups are proposed, and whether such a group
-acts as one is then for the other signals to say. A gateway that spreads its conversations over several accounts does
-just that, in all honesty. Only reasoning that is *taken out of its place* is the event, and it speaks for the shape of
-harvesting: it was presented in another conversation than the one it belongs to or, where the log knows no
-conversations, to another model. To continue a conversation neither is needed; to have stored reasoning read out again
-both are usual.
+That one account presents what another was given shows that both draw on one store: these are the *links*, from which
+groups are proposed. As evidence about a group that something else proposed, the event is narrower: the reasoning was
+*taken out of its place*, presented in another conversation than the one it belongs to or, where the log knows no
+conversations, to another model. It speaks for acting as one and not for harvesting: measured on composed logs, a
+reseller that spreads its honest customers' conversations over its accounts does just that.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ from stillwatch.stats.sequential import predict_events
 
 CARD = Card(
     name="signature_replay",
-    version="1",
+    version="2",
     title="replayed reasoning",
-    question="shape of harvesting",
+    question="acts as one",
     null="A member is at most gamma times as likely, in odds, as an account drawn from the matched pool of accounts "
     "with signed reasoning to present reasoning of other organisations' accounts outside its conversation or model.",
     unit="account",
