@@ -191,7 +191,9 @@ def _findings(scan: campaigns.Scan, workspace: Path, truth: Truth) -> dict[str, 
         else:
             roles, counts = np.unique(truth.role[who].astype(str), return_counts=True)
             honest.append({**fact, "role": str(roles[np.argmax(counts)]) if len(roles) else ""})
+    honest.sort(key=lambda h: -np.inf if h["log_evalue"] is None else h["log_evalue"], reverse=True)
     evalues = np.array([h["log_evalue"] for h in honest if h["log_evalue"] is not None], float)
+    over = [h["role"] for h in honest if h["log_evalue"] is not None and h["log_evalue"] >= scan.log_needed]
     return {
         "proposed": scan.proposed,
         "log_needed": scan.log_needed,
@@ -200,6 +202,7 @@ def _findings(scan: campaigns.Scan, workspace: Path, truth: Truth) -> dict[str, 
             "proposed": len(honest),
             "with_evalue": len(evalues),
             "evalue_at_least": {str(x): int((evalues >= np.log(x)).sum()) for x in (20, 100, 1000)},
+            "over_the_line": {role: over.count(role) for role in sorted(set(over))},
             "highest": [h for h in honest if h["log_evalue"] is not None][:10],
         },
     }

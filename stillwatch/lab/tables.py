@@ -39,7 +39,8 @@ Intervals are Clopper-Pearson at 95%. Campaigns found: the unit is the campaign,
 supported finding holds at least half of its accounts. Recall: campaign accounts in any supported finding, by seed.
 Precision: accounts in supported findings that belong to the campaign, all seeds together. A group is flagged when a
 supported finding holds two of its accounts and a tenth; groups of one log share the log, so their interval is a little
-too narrow. Share: estimated minus true part of a found account's requests that belong to the campaign.
+too narrow. Over the line: the e-value of a mostly honest group is what one group needs alone, and where it was not
+flagged, something else than chance stood against it (a declared firm, an exemption). Share: estimated minus true part of a found account's requests that belong to the campaign.
 """
 
 
@@ -47,7 +48,8 @@ def by_cell(lines: Lines, cells: Mapping[str, Cell]) -> str:
     """One row a cell."""
     head = (
         "cell", "seeds", "exchanges", "campaigns found", "recall: least, median, most", "precision",
-        "honest accounts flagged", "logs with a false finding", "honest groups flagged", "share: mean error, bias",
+        "honest accounts flagged", "logs with a false finding", "honest groups flagged", "honest groups over the line",
+        "share: mean error, bias",
         "proposed", "seconds: build, import, scan",
     )  # fmt: skip
     rows = []
@@ -96,10 +98,20 @@ def _row(mine: Lines) -> list[str]:
         _of(scores, "honest_flagged"),
         _share(sum(s["honest_flagged"]["count"] > 0 for s in scores), len(scores)),
         _of(scores, "honest_groups_flagged"),
+        _over(mine),
         told,
         f"{np.median([r['proposed'] for r in mine]):,.0f}",
         ", ".join(f"{s:.0f}" for s in seconds),
     ]
+
+
+def _over(mine: Lines) -> str:
+    """Findings on honest groups whose e-value would do, whatever the decision was, and the kinds of groups."""
+    counts: dict[str, int] = {}
+    for r in mine:
+        for role, n in r["honest_findings"]["over_the_line"].items():
+            counts[role] = counts.get(role, 0) + n
+    return ", ".join(f"{n} {role}" for role, n in sorted(counts.items())) or "0"
 
 
 def _of(scores: Sequence[Mapping[str, Any]], name: str, *, interval: bool = False) -> str:

@@ -121,6 +121,7 @@ def test_a_table_by_hand():
         return {
             "cell": cell, "digest": KNOWN[cell].digest, "seed": 1, "real_data": False, "exchanges": 1000, "proposed": 7,
             "seconds": {"build": 1, "import": 2, "scan": 3},
+            "honest_findings": {"over_the_line": {"alike batch": min(flagged, 1)}},
             "score": {
                 "campaigns_found": share(found, 1), "recall": share(recall, 100), "precision": share(recall, recall),
                 "honest_flagged": share(flagged, 50), "honest_groups_flagged": share(min(flagged, 1), 4),
@@ -135,8 +136,9 @@ def test_a_table_by_hand():
     row = next(r for r in text.splitlines() if r.startswith("| centre"))
     assert "2 of 3 [9.4%, 99.2%]" in row and "0%, 90%, 100%" in row and "190 of 190" in row
     assert "3 of 150" in row and "1 of 3 [0.8%, 90.6%]" in row and "0.153, +0.153 (190)" in row
-    kinds = [r for r in text.splitlines() if r.startswith(("| alike", "| class"))]
-    assert kinds[0].startswith("| alike batch | 1 of 9 |") and kinds[1].startswith(
+    assert "| 1 alike batch |" in row
+    rows = [r for r in text.splitlines() if r.startswith(("| alike", "| class"))]
+    assert rows[0].startswith("| alike batch | 1 of 9 |") and rows[1].startswith(
         "| class | 0 of 3 | 70.76% |"
     )
 
