@@ -40,7 +40,8 @@ supported finding holds at least half of its accounts. Recall: campaign accounts
 Precision: accounts in supported findings that belong to the campaign, all seeds together. A group is flagged when a
 supported finding holds two of its accounts and a tenth; groups of one log share the log, so their interval is a little
 too narrow. Over the line: the e-value of a mostly honest group is what one group needs alone, and where it was not
-flagged, something else than chance stood against it (a declared firm, an exemption). Share: estimated minus true part of a found account's requests that belong to the campaign.
+flagged, something else than chance stood against it (a declared firm, an exemption). Share: estimated minus true part
+of a found account's requests that belong to the campaign.
 """
 
 
