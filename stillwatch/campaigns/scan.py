@@ -16,7 +16,13 @@ from stillwatch import __version__, plugins
 from stillwatch.campaigns import steps
 from stillwatch.campaigns.explain import name_of
 from stillwatch.campaigns.findings import Proposal, ReadTexts, report_groups
-from stillwatch.campaigns.groups import LEAST_ACCOUNTS, groups_of_materials, groups_of_values, without_repeats
+from stillwatch.campaigns.groups import (
+    LEAST_ACCOUNTS,
+    groups_of_cohorts,
+    groups_of_materials,
+    groups_of_values,
+    without_repeats,
+)
 from stillwatch.campaigns.materials import Materials, find_materials, joined
 from stillwatch.campaigns.pool import read_pool
 from stillwatch.campaigns.scoring import score
@@ -226,6 +232,14 @@ def propose(
             links = engine.read(f"select account_id, kind, value, degree from {signal.LINKS}")
             groups += groups_of_values(links, proposer=name, seed=seed)
             pools[name], shapes[name] = account_pool, account_shape
+    cards = engine.read(
+        "select a.account_id as account_id, a.payment_token as payment_token, r.value as created from accounts as a "
+        "join registration as r on r.account_id = a.account_id "
+        "join population as p on p.account_id = a.account_id where a.payment_token is not null",
+        "cards",
+    )
+    groups += groups_of_cohorts(cards)
+    pools["registration"], shapes["registration"] = account_pool, account_shape
     linked = [g.accounts for g in groups if not g.materials]
     timings = read_timings(engine, np.unique(np.concatenate([*linked, np.empty(0, np.int64)])), STOPPING)
     return Proposal(groups, materials, pools, shapes, timings)

@@ -75,14 +75,14 @@ def score(
         None: signals that read times of exchanges, or what was done to accounts, are left out.
     """
     rows, members, strata = pool.for_group(group)
+    proposer = signals[group.proposer]
+    used = {kind_of(proposer), *getattr(proposer, "ALSO_USES", ())}
     results: list[TestResult] = []
     missing: list[str] = []
     logs: dict[str, dict[str, list[tuple[float, float]]]] = {ACTS_AS_ONE: {}, HARVESTING: {}}
     for name, signal in signals.items():
         kind = signal.VALUES.kind
-        if kind_of(signals[name]) == kind_of(signals[group.proposer]) or (
-            name not in pool.values and kind != "times"
-        ):
+        if kind_of(signals[name]) in used or (name not in pool.values and kind != "times"):
             continue
         if kind in ("times", "starts") and timings is None:
             continue

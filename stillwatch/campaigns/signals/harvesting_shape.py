@@ -19,8 +19,8 @@ CARD = Card(
     title="shape of harvesting",
     question="shape of harvesting",
     null="A member is at most gamma times as likely, in odds, as an account drawn from the matched pool to have the "
-    "shape of harvesting: separate tasks without follow-up or repeat, at all hours, and more text taken than given or "
-    "reasoning, grades or rewritings asked for.",
+    "shape of harvesting: no follow-up, no repeat, at all hours, and either separate tasks with more text taken than "
+    "given or requests for reasoning, grades or rewritings.",
     unit="account",
     access=("exchanges.time", "exchanges.prompt_digest", "exchanges.turns|exchanges.conversation_id"),
     sources=(
@@ -48,9 +48,10 @@ DISTINCT = 0.9
 HOURS = 0.8
 """At least this share of the hours of the day that requests at random times would touch."""
 YIELD = 1.0
-"""At least this many output tokens for each input token; or else"""
+"""At least this many output tokens for each input token, and no conversations from elsewhere; or else"""
 ELICITED = 0.5
-"""at least this share of the requests asks for reasoning, grading or rewriting: a judge reads more than it writes."""
+"""at least this share of the requests asks for reasoning, grading or rewriting: a judge reads more than it writes, and
+who relays or replays conversations to harvest them carries in their history."""
 
 
 def steps() -> list[Step]:
@@ -83,7 +84,9 @@ select h.account_id as account_id, h.family as family, h.exchanges as exchanges,
        h.carried_in as carried_in,
        case when h.distinct_prompts is null then null
             when h.follow_ups <= {FOLLOW_UPS} and h.distinct_prompts >= {DISTINCT} and h.hours >= {HOURS}
-             and (coalesce(h.token_yield, {YIELD}) >= {YIELD} or h.elicited >= {ELICITED}) then 1 else 0 end as value
+             and (h.elicited >= {ELICITED}
+                  or (h.follow_ups + h.carried_in <= {FOLLOW_UPS} and coalesce(h.token_yield, {YIELD}) >= {YIELD}))
+            then 1 else 0 end as value
 from harvesting_shares as h""",
             "1 where every known share passes its bound; nothing where the log holds no prompts",
         ),
@@ -100,9 +103,10 @@ def test(
 ) -> TestResult:
     """Do more members have the shape of harvesting than matched accounts do?
 
-    *Null*: `CARD.null`. Elicitation alone is no shape: one shared wrapper decides it for all members at once. It only
-    stands in for the yield. A request whose history began in no exchange of the account or its organisation is no
-    follow-up: stored conversations that are replayed, and live ones that a proxy spreads over accounts, look so.
+    *Null*: `CARD.null`. Elicitation alone is no shape: one shared wrapper decides it for all members at once. A request
+    whose history began in no exchange of the account or its organisation is no follow-up but carried in: stored
+    conversations that are replayed, and live ones that a proxy spreads over accounts, look so. A reseller of honest
+    traffic carries in as much; only with elicitation is it the shape.
 
     Parameters
     ----------

@@ -35,7 +35,9 @@ CARD = Card(
         "a school class",
     ),
 )
-PROPOSES = False
+PROPOSES = True
+ALSO_USES = ("shared_infrastructure",)
+"""It proposes cohorts of payment tokens (`groups.groups_of_cohorts`): neither kind then confirms the group."""
 VALUES = Values("number")
 
 
