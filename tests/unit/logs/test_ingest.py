@@ -512,3 +512,14 @@ def test_a_reference_file_without_its_key_column_is_refused(tmp_path, write, con
 def test_the_summary_is_plain_data(tmp_path, write):
     done = ingest([write("a.jsonl", LOG)], tmp_path / "w")
     assert json.loads(json.dumps(asdict(done)))["added"] == ROWS
+
+
+def test_parts_of_an_older_schema_are_merged_with_nulls(tmp_path, write):
+    workspace = tmp_path / "w"
+    ingest([write("a.jsonl", lines(record(i) for i in range(3)))], workspace)
+    (part,) = Workspace(workspace).parts()
+    pq.write_table(pq.read_table(part, partitioning=None).drop_columns("opening_digest"), part)
+    done = ingest([write("b.jsonl", lines(record(i) for i in range(3, 6)))], workspace)
+    assert (done.added, done.exchanges) == (3, 6)
+    assert len(Workspace(workspace).parts()) == 1
+    assert read(workspace)["opening_digest"].null_count == 3

@@ -157,6 +157,7 @@ def test_litellm_maps_what_it_knows(engine):
         "tool_schema": '[{"name":"t"}]',
         "system": "S",
         "prompt": "one\ntwo",
+        "opening": "one",
         "turns": 2,
         "latency_ms": 1500.0,
         "source_line": 1,
