@@ -20,7 +20,7 @@ from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import Score
-from stillwatch.campaigns.share import Keys, Shares, find_belonging, keys_of, read_shares
+from stillwatch.campaigns.share import Keys, Shares, calibrated, find_belonging, keys_of, read_shares
 from stillwatch.campaigns.taken import read_taken
 from stillwatch.campaigns.timing import Timings
 from stillwatch.engine.duckdb import Engine
@@ -148,8 +148,9 @@ def _measured(
     accounts = [
         np.delete(proposal.groups[i].accounts, np.array(facts[i].exempt_at, np.int64)) for i in chosen
     ]
+    keys, backgrounds = calibrated(engine, accounts, keys)
     find_belonging(engine, accounts, keys)
-    shares = read_shares(engine, keys, [group.materials for group in groups])
+    shares = read_shares(engine, keys, backgrounds)
     habits = read_habits(engine, len(groups))
     return {i: _Measured(n, keys[n], shares[n], habits[n]) for n, i in enumerate(chosen)}
 

@@ -15,7 +15,7 @@ Epidemiology 107, 71-76.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from scipy import stats
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.signals.paraphrased_prompt import CARRIES, minhash_tokens
-from stillwatch.campaigns.steps import CONVERSATIONS
+from stillwatch.campaigns.steps import CONVERSATIONS, OPENINGS, ORGANIZATIONS, POPULATION
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.steps import Step
 from stillwatch.errors import InsufficientData
@@ -41,6 +41,10 @@ TELLS = 0.5
 are this share of those who do."""
 LONGEST = 200
 """A conversation of more exchanges is a client that never closes one, and says nothing of what belongs together."""
+FEWEST_TOKENS, MISTAKEN = 2, 0.005
+"""Of a re-worded text so many tokens are enough where at most this share of others' exchanges has as many."""
+OTHERS = 200_000
+"""Exchanges, at most about, that stand for everybody else."""
 LISTED = 20_000
 """Exchanges of one campaign that a scan lists, and `LISTED_OF_ALL` of all campaigns together."""
 LISTED_OF_ALL = 200_000
@@ -67,8 +71,35 @@ from (
 ) as q
 join shown_tokens as k on k.campaign = q.campaign and k.shingle = q.shingle
 group by q.campaign, q.exchange_id, k.family
-having count(*) >= {CARRIES}""",
+having count(*) >= min(k.least)""",
     "the exchanges of members that carry any part of their group's material, each once",
+)
+
+OTHERS_CARRYING = Step(
+    "others_carrying",
+    f"""
+select v.campaign as campaign, v.kind as kind, v.hits as hits, count(distinct v.exchange_id) as exchanges
+from (
+    select s.campaign as campaign, r.exchange_id as exchange_id, r.account_id as account_id, 'text' as kind, 1 as hits
+    from (
+        select x.exchange_id as exchange_id, x.account_id as account_id, unnest(x.shingles) as shingle
+        from sampled_exchanges as x
+    ) as r
+    join shown_shingles as s on s.shingle = r.shingle
+    group by s.campaign, r.exchange_id, r.account_id
+    union all
+    select k.campaign as campaign, q.exchange_id as exchange_id, q.account_id as account_id, 'words' as kind,
+           count(*) as hits
+    from ({minhash_tokens("x.exchange_id as exchange_id, x.account_id as account_id", "sampled_exchanges")}
+    ) as q
+    join shown_tokens as k on k.shingle = q.shingle
+    group by k.campaign, k.family, q.exchange_id, q.account_id
+) as v
+where not exists (
+    select 1 from shown_accounts as a where a.campaign = v.campaign and a.account_id = v.account_id
+)
+group by v.campaign, v.kind, v.hits""",
+    "how often exchanges of other accounts carry a group's material, and how many tokens of it",
 )
 
 OPENED = Step(
@@ -93,8 +124,9 @@ BELONGING = Step(
     """
 select a.campaign as campaign, x.exchange_id as exchange_id, x.account_id as account_id, x.time as time,
        x.time // 86400000000 as day,
-       coalesce(x.turns > 1, false) or coalesce(o.start < x.time, false)
-           or coalesce(v.start < x.time, false) as follow_up,
+       case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true)
+            else coalesce(x.time > o.start, false) or coalesce(x.time > v.start, false) end as follow_up,
+       coalesce(x.turns > 1 and x.time = n.start, false) as carried_in,
        x.conversation_id as conversation_id, coalesce(x.response_model, x.request_model) as model,
        x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.reasoning_tokens as reasoning_tokens,
        x.elicitation as elicitation, x.tool_schema_digest as tool_schema_digest, x.refused as refused,
@@ -106,6 +138,9 @@ left join carrying as c on c.campaign = a.campaign and c.exchange_id = x.exchang
 left join opened as o on o.campaign = a.campaign and o.account_id = x.account_id
       and o.conversation_id = x.conversation_id
 left join conversations as v on v.conversation_id = x.conversation_id
+left join organizations as g on g.account_id = x.account_id
+left join openings as n
+  on n.opening_digest = x.opening_digest and n.holder = coalesce(g.organization_id, x.account_id)
 where c.exchange_id is not null or o.start <= x.time or not a.told""",
     "the exchanges that belong to a group: all of a member's where nothing tells them apart",
 )
@@ -140,6 +175,8 @@ class Keys:
         Whether this material proposed the group; else it was found among its accounts afterwards.
     users
         Share of the group's accounts that repeat it.
+    least
+        Tokens of one re-worded text that an exchange must have.
     """
 
     shingles: NDArray[np.int64]
@@ -147,6 +184,7 @@ class Keys:
     token_material: NDArray[np.int64]
     proposed: bool
     users: float
+    least: int = CARRIES
 
     def __bool__(self) -> bool:
         return bool(len(self.shingles) or len(self.tokens))
@@ -158,6 +196,7 @@ class Keys:
         return {
             "proposed": self.proposed,
             "users": round(self.users, 4),
+            "least": self.least,
             "shingles": [_hex(s) for s in self.shingles],
             "tokens": [
                 [_hex(t) for t in self.tokens[self.token_material == m]]
@@ -175,6 +214,7 @@ def keys_from_json(stored: Mapping[str, Any]) -> Keys:
         np.repeat(np.arange(len(texts)), [len(text) for text in texts]).astype(np.int64),
         bool(stored.get("proposed", False)),
         float(stored.get("users", 0.0)),
+        int(stored.get("least", CARRIES)),
     )
 
 
@@ -214,6 +254,56 @@ def keys_of(group: Group, materials: Materials, reworded: frozenset[int]) -> Key
     return Keys(key[text], key[words], material[words], bool(group.materials), users)
 
 
+def calibrated(
+    engine: Engine, accounts: Sequence[NDArray[np.int64]], keys: Sequence[Keys]
+) -> tuple[list[Keys], list[float]]:
+    """How many tokens tell each group's exchanges, and how often others carry as much by chance.
+
+    A scan proposes by `CARRIES` tokens among everybody. Among accounts that are known to repeat the text two are
+    enough wherever others hardly ever have two: of the re-wordings that four would miss a quarter, two miss few.
+
+    Returns
+    -------
+    keys, backgrounds
+        The keys with `least` set, and the share of other accounts' exchanges that carry them.
+    """
+    _load(engine, accounts, keys)
+    count = int(engine.read("select count(*) as n from exchanges")["n"][0].as_py())
+    every = max(1, count // OTHERS)
+    engine.run(
+        [
+            Step(
+                "sampled_exchanges",
+                f"\nselect x.exchange_id as exchange_id, x.account_id as account_id, x.shingles as shingles, "
+                f"x.minhash as minhash\nfrom exchanges as x\nwhere (x.exchange_id & 1048575) % {every} = 0",
+                "a sample by digest that stands for everybody else",
+            ),
+            OTHERS_CARRYING,
+        ]
+    )
+    sizes = engine.read(
+        "select a.campaign as campaign, count(*) as n from sampled_exchanges as x "
+        "join shown_accounts as a on a.account_id = x.account_id group by 1"
+    )
+    inside = {r["campaign"]: r["n"] for r in sizes.to_pylist()}
+    whole = int(engine.read("select count(*) as n from sampled_exchanges")["n"][0].as_py())
+    carried = engine.read("select * from others_carrying").to_pylist()
+    engine.drop("sampled_exchanges", "others_carrying")
+    told, behind = [], []
+    for i, key in enumerate(keys):
+        others = max(1, whole - inside.get(i, 0))
+
+        def having(least: int, i: int = i, others: int = others) -> float:
+            mine = [r for r in carried if r["campaign"] == i and r["kind"] == "words" and r["hits"] >= least]
+            return sum(r["exchanges"] for r in mine) / others
+
+        least = next((t for t in range(FEWEST_TOKENS, CARRIES) if having(t) <= MISTAKEN), CARRIES)
+        text = sum(r["exchanges"] for r in carried if r["campaign"] == i and r["kind"] == "text") / others
+        told.append(replace(key, least=least))
+        behind.append(min(1.0, text + having(least)))
+    return told, behind
+
+
 def find_belonging(
     engine: Engine,
     accounts: Sequence[NDArray[np.int64]],
@@ -230,38 +320,35 @@ def find_belonging(
     keys
         What tells the exchanges of each.
     """
+    _load(engine, accounts, keys)
+    engine.run(steps)
+
+
+def _load(engine: Engine, accounts: Sequence[NDArray[np.int64]], keys: Sequence[Keys]) -> None:
+    """Members and keys of each group as tables."""
     number = np.arange(len(accounts))
     size = [len(a) for a in accounts]
+    told = np.repeat(np.array([bool(k) for k in keys], bool), size)
     engine.table(
         "shown_accounts",
-        pa.table(
-            {
-                "campaign": np.repeat(number, size),
-                "account_id": _stack(accounts),
-                "told": np.repeat(np.array([bool(k) for k in keys], bool), size),
-            }
-        ),
+        pa.table({"campaign": np.repeat(number, size), "account_id": _stack(accounts), "told": told}),
     )
+    texts = np.repeat(number, [len(k.shingles) for k in keys])
     engine.table(
-        "shown_shingles",
-        pa.table(
-            {
-                "campaign": np.repeat(number, [len(k.shingles) for k in keys]),
-                "shingle": _stack([k.shingles for k in keys]),
-            }
-        ),
+        "shown_shingles", pa.table({"campaign": texts, "shingle": _stack([k.shingles for k in keys])})
     )
+    words = [len(k.tokens) for k in keys]
     engine.table(
         "shown_tokens",
         pa.table(
             {
-                "campaign": np.repeat(number, [len(k.tokens) for k in keys]),
+                "campaign": np.repeat(number, words),
                 "family": _stack([k.token_material for k in keys]),
                 "shingle": _stack([k.tokens for k in keys]),
+                "least": np.repeat(np.array([k.least for k in keys], np.int64), words),
             }
         ),
     )
-    engine.run(steps)
 
 
 def _stack(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -299,14 +386,8 @@ class Shares:
     follow_ups: int
 
 
-def read_shares(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[int, ...]]) -> list[Shares]:
-    """Shares of every group that `find_belonging` was told.
-
-    Parameters
-    ----------
-    families
-        Codes of the materials by which each group was proposed; the background of others is not known.
-    """
+def read_shares(engine: Engine, keys: Sequence[Keys], backgrounds: Sequence[float]) -> list[Shares]:
+    """Shares of every group that `find_belonging` was told, with the keys and backgrounds of `calibrated`."""
     counts = engine.read(
         "select a.campaign as campaign, a.account_id as account, count(b.exchange_id) as belonging, "
         "min(b.time) as first, max(b.time) as last, count(case when b.follow_up then 1 end) as follow_ups "
@@ -317,7 +398,6 @@ def read_shares(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[i
         "select campaign, account_id as account, total, belonging from account_days order by 1, 2, day"
     )
     totals = engine.read("select account_id, exchanges from population order by 1")
-    behind = _backgrounds(engine, keys, families)
     column = {c: counts[c].fill_null(0).to_numpy().astype(np.int64) for c in counts.column_names}
     day = {c: days[c].to_numpy().astype(np.int64) for c in days.column_names}
     ids, sizes = totals["account_id"].to_numpy(), totals["exchanges"].to_numpy()
@@ -331,7 +411,7 @@ def read_shares(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[i
         if key:
             at = np.searchsorted(account, day["account"][mine])
             share, low, high = shares_by_day(
-                day["belonging"][mine], day["total"][mine], at, len(account), background=behind[i]
+                day["belonging"][mine], day["total"][mine], at, len(account), background=backgrounds[i]
             )
             if not key.proposed:
                 # Whoever does not repeat the text may send the campaign's requests without it: not 0, not known.
@@ -349,32 +429,11 @@ def read_shares(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[i
                 low,
                 high,
                 of_group,
-                behind[i],
+                backgrounds[i],
                 int(column["follow_ups"][rows].sum()),
             )
         )
     return found
-
-
-def _backgrounds(engine: Engine, keys: Sequence[Keys], families: Sequence[tuple[int, ...]]) -> list[float]:
-    """For each group the share of others' exchanges that carry what proposed it."""
-    number = np.repeat(np.arange(len(families)), [len(f) for f in families])
-    codes = _stack([np.array(f, np.int64) for f in families])
-    engine.table("shown_families", pa.table({"campaign": number, "family": codes}))
-    rows = engine.read(
-        "select f.campaign as campaign, count(distinct e.exchange_id) as n from material_exchanges as e "
-        "join shown_families as f on f.family = e.family "
-        "where not exists (select 1 from shown_accounts as a "
-        "where a.campaign = f.campaign and a.account_id = e.account_id) group by 1"
-    )
-    carried = {r["campaign"]: r["n"] for r in rows.to_pylist()}
-    sizes = engine.read(
-        "select a.campaign as campaign, sum(p.exchanges) as n from shown_accounts as a "
-        "join population as p on p.account_id = a.account_id group by 1"
-    )
-    inside = {r["campaign"]: int(r["n"]) for r in sizes.to_pylist()}
-    everything = int(engine.read("select sum(exchanges) as n from population")["n"][0].as_py() or 0)
-    return [carried.get(i, 0) / max(1, everything - inside.get(i, 0)) for i in range(len(keys))]
 
 
 def shares_by_day(
@@ -470,7 +529,7 @@ def list_exchanges(engine: Engine, findings: Sequence[Finding], members: pa.Tabl
     Parameters
     ----------
     engine
-        Holds ``exchanges``.
+        Holds ``exchanges`` and ``accounts``.
     findings, members
         As a scan returned them; exempt accounts are left out.
 
@@ -485,7 +544,7 @@ def list_exchanges(engine: Engine, findings: Sequence[Finding], members: pa.Tabl
     names = members["campaign"].to_numpy(zero_copy_only=False)
     ids = members["account_id"].to_numpy()
     plain = members["exemption"].is_null().to_numpy(zero_copy_only=False)
-    engine.run([CONVERSATIONS])
+    engine.run([POPULATION, ORGANIZATIONS, CONVERSATIONS, OPENINGS])
     find_belonging(
         engine,
         [np.sort(ids[plain & (names == f.subject)]) for f in told],

@@ -67,11 +67,12 @@ def save(scan: Scan, workspace: Path | str) -> Path:
 
 def _exchanges(scan: Scan, workspace: Path | str) -> pa.Table:
     """The exchanges that the findings mean; none where the log is not (or no longer) in this workspace."""
-    parts = Workspace(Path(workspace)).parts()
-    if not parts:
+    place = Workspace(Path(workspace))
+    if not (parts := place.parts()):
         return EXCHANGES.empty_table()
     with Engine() as engine:
         engine.parquet("exchanges", parts, schema.EXCHANGES)
+        engine.parquet("accounts", [place.accounts] if place.accounts.exists() else [], schema.ACCOUNTS)
         return list_exchanges(engine, scan.findings, scan.members)
 
 

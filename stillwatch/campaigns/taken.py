@@ -38,8 +38,8 @@ LEFT_DAYS = 2
 SAMPLE = 3000
 """Exchanges of a group that are compared for families of tasks."""
 COMMON = 0.35
-"""A MinHash value that this share of the exchanges has is the wrapper's and says nothing of the task; a family that makes
-up more than this is taken for wrapper, too. What is rarer makes two tasks equal by chance in 0.35^2 of the positions."""
+"""A MinHash value that this share of the exchanges has is the wrapper's and says nothing of the task; a family that
+makes up more is taken for wrapper, too. What is rarer makes two tasks equal in 0.35^2 of the positions by chance."""
 LEFT_POSITIONS = 8
 """MinHash positions that must be left, of 32, before two tasks are compared."""
 ALIKE = 0.5
@@ -60,6 +60,7 @@ select b.campaign as campaign, count(*) as exchanges, count(distinct b.account_i
        count(distinct case when not b.follow_up then b.prompt_digest end) as tasks,
        count(case when not b.follow_up then b.prompt_digest end) as asked,
        count(case when b.follow_up then 1 end) as follow_ups,
+       count(case when b.carried_in then 1 end) as carried_in,
        count(case when b.refused then 1 end) as refused,
        count(b.tool_schema_digest) as tool_traces,
        count(case when coalesce(b.elicitation, 0) = 0 and b.tool_schema_digest is null then 1 end) as answers, {_FLAGS}
@@ -120,7 +121,8 @@ def read_taken(
     -------
     list of dict
         exchanges, accounts, output_tokens, input_tokens, reasoning_tokens (null where the log has none), tasks
-        (distinct prompts), asked, asked_by_several, follow_ups, refused, kinds (name -> exchanges), models, moves
+        (distinct prompts), asked, asked_by_several, follow_ups, carried_in
+        (conversations whose beginning was nowhere here), refused, kinds (name -> exchanges), models, moves
         (day and sentence), pauses, families (tasks that are much alike).
     """
     totals = _by_campaign(engine, _TOTALS)
@@ -151,6 +153,7 @@ def read_taken(
                 "asked": whole["asked"],
                 "asked_by_several": several[i][0]["several"] if several[i] else 0,
                 "follow_ups": whole["follow_ups"],
+                "carried_in": whole["carried_in"],
                 "refused": whole["refused"],
                 "kinds": dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0]))),
                 "models": _models(models[i]),

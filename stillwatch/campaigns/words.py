@@ -135,6 +135,11 @@ def what_was_taken(taken: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         talk = f"; {part(taken['follow_ups'] / n)} of the exchanges go on with a conversation"
         said.append(("tasks", split + (talk if taken["follow_ups"] else "; no conversation goes on")))
+    if taken["carried_in"]:
+        brought = part(taken["carried_in"] / n)
+        said.append(
+            ("replayed", f"{brought} of the exchanges bring a conversation that did not begin in this log")
+        )
     said.append(("kinds", ", ".join(f"{kind} {part(k / n)}" for kind, k in taken["kinds"].items())))
     if taken["refused"]:
         said.append(("refused", f"{part(taken['refused'] / n)} of the exchanges"))

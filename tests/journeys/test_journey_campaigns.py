@@ -157,8 +157,13 @@ def test_what_a_campaign_took_and_what_the_company_did_not(hydra: Journey) -> No
     true = sum(row["share"] * row["exchanges"] for row in truth) / sum(row["exchanges"] for row in truth)
     assert found.details["share"] == pytest.approx(true, abs=0.005)
     assert found.details["share_low"] <= true <= found.details["share_high"]
-    company = whole(hydra, hydra.accounts(role="enterprise")).details
-    assert company["taken"]["follow_ups"] > 0.3 * company["taken"]["exchanges"]
+    company = hydra.accounts(role="enterprise")
+    (other,) = [
+        f.details["taken"]
+        for f in hydra.scan.findings
+        if f.details["taken"] and len(hydra.real_names(f) & company) > 0.8 * len(company)
+    ]
+    assert other["follow_ups"] > 0.3 * other["exchanges"]
 
 
 def test_the_look_alikes_of_a_campaign_are_excluded(hydra: Journey) -> None:

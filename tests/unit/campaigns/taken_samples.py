@@ -37,7 +37,9 @@ def engine_of(rows: list[dict[str, Any]], families: dict[int, int] | None = None
     engine.table("family_shingles", pa.table({"shingle": list(families), "family": list(families.values())}))
     none = pa.table({"shingle": pa.array([], pa.int64()), "family": pa.array([], pa.int64())})
     engine.table("family_tokens", none)
-    engine.run([steps.POPULATION, steps.CONVERSATIONS, steps.TEXT_CARRIERS])
+    engine.run(
+        [steps.POPULATION, steps.ORGANIZATIONS, steps.CONVERSATIONS, steps.OPENINGS, steps.TEXT_CARRIERS]
+    )
     engine.table("word_carriers", engine.read("select * from text_carriers limit 0"))
     engine.run([steps.MATERIAL_EXCHANGES, steps.MATERIAL_USES])
     return engine

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from taken_samples import DAY, MONDAY, WRAPPERS, engine_of, exchange
 
 from stillwatch.campaigns.groups import Group
@@ -14,6 +15,7 @@ from stillwatch.campaigns.share import (
     STEPS,
     Keys,
     Shares,
+    calibrated,
     find_belonging,
     keys_from_json,
     keys_of,
@@ -72,11 +74,12 @@ def _campaign(
     return [first]
 
 
-def shares_of(rows: list[dict], keys: Keys = WHOLE, families: tuple[int, ...] = (0, 1)) -> Shares:
+def shares_of(rows: list[dict], keys: Keys = WHOLE) -> Shares:
     members = np.unique([row["account_id"] for row in rows if row["account_id"] < 1_000])
     with engine_of(rows) as engine:
-        find_belonging(engine, [members], [keys])
-        (found,) = read_shares(engine, [keys], [families])
+        told, behind = calibrated(engine, [members], [keys])
+        find_belonging(engine, [members], told)
+        (found,) = read_shares(engine, told, behind)
     return found
 
 
@@ -207,7 +210,7 @@ def test_accounts_without_that_text_are_not_known_rather_than_zero() -> None:
     ]
     for i, row in enumerate(rows):
         row["exchange_id"] = i
-    found = shares_of(rows, replace(WHOLE, proposed=False, users=0.8), ())
+    found = shares_of(rows, replace(WHOLE, proposed=False, users=0.8))
     assert np.isnan(found.share[8:10]).all()
     assert found.share[:8] == pytest.approx(0.5)
     assert found.of_group[0] == pytest.approx(0.5)
@@ -215,20 +218,41 @@ def test_accounts_without_that_text_are_not_known_rather_than_zero() -> None:
 
 def test_a_group_that_nothing_tells_has_all_its_exchanges_and_no_share() -> None:
     rows, _ = log(0.5, "one wrapper")
-    found = shares_of(rows, Keys(NONE, NONE, NONE, False, 0.0), ())
+    found = shares_of(rows, Keys(NONE, NONE, NONE, False, 0.0))
     assert np.array_equal(found.belonging, found.total)
     assert np.isnan(found.share).all()
     assert found.of_group is None
 
 
-def test_reworded_text_needs_several_tokens() -> None:
-    tokens = np.array([place * 2**32 + 7 for place in range(1, 9)])
-    keys = Keys(NONE, tokens, np.zeros(8, np.int64), True, 1.0)
-    minhash = [[7] * 8 + [i] * 24 for i in range(3)] + [
-        [7] * 2 + [i + 1000 + j for j in range(30)] for i in range(3)
-    ]
-    rows = [exchange(i, 0, MONDAY + i * DAY, minhash=m) for i, m in enumerate(minhash)]
-    assert shares_of(rows, keys, ()).belonging[0] == 3
+TOKENS = np.array([place * 2**32 + 7 for place in range(1, 17)])
+
+
+@pytest.mark.parametrize(("chance", "least"), [(0.0, 2), (0.05, 2), (0.2, 3), (0.5, 4)])
+@pytest.mark.parametrize("share", SHARES)
+def test_reworded_text_is_told_by_as_many_tokens_as_chance_asks_for(
+    share: float, chance: float, least: int
+) -> None:
+    """A re-wording keeps five tokens of sixteen on average, and other texts each with a chance of `chance` / 2."""
+    rng = np.random.default_rng(7)
+    keys = Keys(NONE, TOKENS, np.zeros(16, np.int64), True, 1.0)
+    rows, truth = [], dict.fromkeys(range(10), 0)
+    for i in range(6_000):
+        account = i % 10 if i < 2_000 else 1_000 + i % 400
+        belongs = account < 1_000 and rng.random() < share
+        kept = rng.random(16) < (5 / 16 if belongs else 0)
+        kept[:4] |= rng.random(4) < chance / 2
+        values = np.where(np.r_[kept, np.zeros(16, bool)], 7, rng.integers(100, 2**31, 32))
+        rows.append(exchange(i, account, MONDAY + i % 7 * DAY + i, minhash=values.tolist()))
+        if account < 1_000:
+            truth[account] += belongs / 200
+    with engine_of(rows) as engine:
+        ((told,), _) = calibrated(engine, [np.arange(10)], [keys])
+    assert told.least == least
+    found = shares_of(rows, keys)
+    true = np.array([truth[int(a)] for a in found.account])
+    missed = binom.cdf(least - 1, 16, 5 / 16)
+    # What falls short of `least` is missed, save where chance adds a token; nothing is counted too much.
+    assert -missed * share - 0.015 <= (found.share - true).mean() <= 0.015
 
 
 def test_keys_survive_the_finding_that_names_them() -> None:

@@ -80,6 +80,16 @@ def test_a_follow_up_is_no_task() -> None:
     assert (found["exchanges"], found["tasks"], found["follow_ups"]) == (80, 40, 40)
 
 
+def test_a_stored_conversation_is_a_task_where_its_beginning_was_nowhere() -> None:
+    """Turn 3 of a talk that nobody here opened is brought in; turn 5 of it goes on with it."""
+    found = taken(campaign(range(2), turns=lambda day, account, i: 3 + 2 * (i % 2),
+                           opening_digest=lambda day, account, i: (day * 10 + account) * 4 + i // 2 + 1))  # fmt: skip
+    assert (found["exchanges"], found["tasks"], found["follow_ups"], found["carried_in"]) == (80, 40, 40, 40)
+    assert ("replayed", "50% of the exchanges bring a conversation that did not begin in this log") in [
+        tuple(pair) for pair in words.what_was_taken(found)
+    ]
+
+
 @pytest.mark.parametrize(
     ("columns", "moves"),
     [
