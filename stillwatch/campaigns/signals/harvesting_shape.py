@@ -19,8 +19,8 @@ CARD = Card(
     title="shape of harvesting",
     question="shape of harvesting",
     null="A member is at most gamma times as likely, in odds, as an account drawn from the matched pool to have the "
-    "shape of harvesting: no follow-up, no repeat, at all hours, and either separate tasks with more text taken than "
-    "given or requests for reasoning, grades or rewritings.",
+    "shape of harvesting: no repeat, at all hours, and either separate tasks with more text taken than given or "
+    "requests for reasoning, grades or rewritings.",
     unit="account",
     access=("exchanges.time", "exchanges.prompt_digest", "exchanges.turns|exchanges.conversation_id"),
     sources=(
@@ -45,13 +45,15 @@ FOLLOW_UPS = 0.25
 """At most this share of the requests continue a conversation."""
 DISTINCT = 0.9
 """At least this share of the prompts is asked once only."""
+BEGAN = 6
+"""At least so many requests begin something; a conversation is one beginning, however long."""
 HOURS = 0.8
-"""At least this share of the hours of the day that requests at random times would touch."""
+"""At least this share of the hours of the day that as many beginnings at random times would touch."""
 YIELD = 1.0
 """At least this many output tokens for each input token, and no conversations from elsewhere; or else"""
 ELICITED = 0.5
 """at least this share of the requests asks for reasoning, grading or rewriting: a judge reads more than it writes, and
-who relays or replays conversations to harvest them carries in their history."""
+who relays or replays conversations to harvest them has follow-ups or carries in their history."""
 
 
 def steps() -> list[Step]:
@@ -67,7 +69,9 @@ def steps() -> list[Step]:
 select s.account_id as account_id, s.family as family, count(*) as exchanges,
        avg(case when s.follow_up then 1e0 else 0e0 end) as follow_ups,
        count(distinct s.prompt_digest) * 1e0 / nullif(count(s.prompt_digest), 0) as distinct_prompts,
-       count(distinct s.time // 3600000000 % 24) * 1e0 / (24e0 * (1e0 - power(23e0 / 24e0, count(*)))) as hours,
+       sum(case when s.follow_up then 0 else 1 end) as began,
+       count(distinct case when s.follow_up then null else s.time // 3600000000 % 24 end) * 1e0
+         / nullif(24e0 * (1e0 - power(23e0 / 24e0, sum(case when s.follow_up then 0 else 1 end))), 0e0) as hours,
        sum(s.output_tokens) * 1e0 / nullif(sum(s.input_tokens), 0) as token_yield,
        avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited,
        avg(case when s.carried_in then 1e0 else 0e0 end) as carried_in
@@ -83,7 +87,7 @@ select h.account_id as account_id, h.family as family, h.exchanges as exchanges,
        h.distinct_prompts as distinct_prompts, h.hours as hours, h.token_yield as token_yield, h.elicited as elicited,
        h.carried_in as carried_in,
        case when h.distinct_prompts is null then null
-            when h.follow_ups <= {FOLLOW_UPS} and h.distinct_prompts >= {DISTINCT} and h.hours >= {HOURS}
+            when h.distinct_prompts >= {DISTINCT} and h.began >= {BEGAN} and h.hours >= {HOURS}
              and (h.elicited >= {ELICITED}
                   or (h.follow_ups + h.carried_in <= {FOLLOW_UPS} and coalesce(h.token_yield, {YIELD}) >= {YIELD}))
             then 1 else 0 end as value
