@@ -417,12 +417,12 @@ def reseller(shares: NDArray[np.float64], habits: Habits | None) -> Look:
         many = (habits.counts["end_users"] >= END_USERS) | (habits.counts["clients"] >= CLIENTS)
     against = mixed | many
     if against.any():
-        parts = [f"{mixed.sum()} accounts carry other traffic as well"] if mixed.any() else []
+        parts = [f"{mixed.sum()} carry other traffic as well"] if mixed.any() else []
         parts += [f"{many.sum()} name several end users or kinds of client"] if many.any() else []
         return Look(
             name,
             False,
-            f"for {against.sum()} of {count} accounts: {'; '.join(parts)}",
+            f"for {'all' if against.all() else f'{against.sum()} of {count}'} accounts: {'; '.join(parts)}",
             float(against.sum() / count),
             asks=False,
         )
