@@ -7,6 +7,7 @@ p-value gives ``log p <= 0`` and never a floor or a sentinel; a NaN is an `Input
 exact           binomial, Poisson and hypergeometric tails, exact far out
 permutation     one callable for the data and for its null; sign flips; circular shifts
 sequential      e-processes that may be looked at any day
+coincidence     bets on where in a window the next member's events lie
 combine         p to e, averages, products, minima, soft ranks
 multiplicity    Holm, Benjamini-Hochberg, e-BH
 intervals       Clopper-Pearson; the bootstrap over whole units

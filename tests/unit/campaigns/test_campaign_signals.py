@@ -19,6 +19,7 @@ from stillwatch.campaigns.signals import (
     day_rhythm,
     even_rates,
     harvesting_shape,
+    paraphrased_prompt,
     registration,
     shared_infrastructure,
     shared_prompt,
@@ -158,6 +159,9 @@ CASES: list[Case] = [
     ("one text, the pool's too", shared_prompt, codes(1, 0.95, 1, everywhere=0.9), "none"),
     ("a text for each", shared_prompt, codes(1, 0.0, 1), "refused"),
     ("text known of four", shared_prompt, missing(codes(1, 0.95, 1), 4), "refused"),
+    ("one wrapper, re-worded", paraphrased_prompt, codes(1, 0.95, 1), "much"),
+    ("re-worded by the pool too", paraphrased_prompt, codes(1, 0.95, 1, everywhere=0.9), "none"),
+    ("re-worded text known of four", paraphrased_prompt, missing(codes(1, 0.95, 1), 4), "refused"),
     ("all harvest", harvesting_shape, events(1.0, 0.1), "much"),
     ("all but three harvest", harvesting_shape, events(0.9, 0.1), "much"),
     ("a third harvests, of the pool a tenth", harvesting_shape, events(0.3, 0.1), "none"),
@@ -192,7 +196,10 @@ def test_every_signal_has_a_near_miss_of_each_sort() -> None:
     said: dict[str, set[str]] = {}
     for _, signal, _, says in CASES:
         said.setdefault(signal.CARD.name, set()).add(says)
-    assert set(said) == set(plugins.find("campaigns.signals"))
+    # Signals of behaviour and of co-timing have tables of their own beside this one.
+    beside = {"model_pivot", "ban_failover", "signature_replay", "probing_run", "synchrony", "load_balancing"}
+    assert set(said) | beside == set(plugins.find("campaigns.signals"))
+    assert not set(said) & beside
     assert all(sorts >= {"much", "none", "refused"} for sorts in said.values())
 
 

@@ -9,19 +9,17 @@ import pytest
 from scipy.stats import binom
 from taken_samples import DAY, MONDAY, WRAPPERS, engine_of, exchange
 
-from stillwatch.campaigns.groups import Group
-from stillwatch.campaigns.materials import Materials
-from stillwatch.campaigns.share import (
+from stillwatch.campaigns.belonging import (
     STEPS,
     Keys,
-    Shares,
     calibrated,
     find_belonging,
     keys_from_json,
     keys_of,
-    read_shares,
-    shares_by_day,
 )
+from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.materials import Materials
+from stillwatch.campaigns.share import Shares, read_shares, shares_by_day
 from stillwatch.stats.intervals import clopper_pearson
 
 NONE = np.empty(0, np.int64)

@@ -9,7 +9,7 @@ import pytest
 from taken_samples import DAY, MONDAY, WRAPPERS, engine_of, exchange
 
 from stillwatch.campaigns import words
-from stillwatch.campaigns.share import Keys, find_belonging
+from stillwatch.campaigns.belonging import Keys, find_belonging
 from stillwatch.campaigns.taken import families, read_taken
 
 NONE = np.empty(0, np.int64)
