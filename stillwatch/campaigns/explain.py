@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from stillwatch.campaigns import words
 from stillwatch.campaigns.alternatives import NEARLY_ALL, Facts, Look, asked_first
+from stillwatch.campaigns.belonging import Keys
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.scoring import Score
-from stillwatch.campaigns.share import Keys, Shares
+from stillwatch.campaigns.share import Shares
 from stillwatch.identity import show
 from stillwatch.records import Decision, Finding
 

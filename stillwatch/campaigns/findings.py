@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from stillwatch.campaigns.alternatives import Facts, Subject, look_alikes, read_facts
+from stillwatch.campaigns.belonging import Keys, calibrated, find_belonging, keys_of
 from stillwatch.campaigns.explain import Examined, campaign_finding, decide, iso_day, name_of, stitch
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.habits import Habits, read_habits
@@ -20,7 +21,7 @@ from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import Score
-from stillwatch.campaigns.share import Keys, Shares, calibrated, find_belonging, keys_of, read_shares
+from stillwatch.campaigns.share import Shares, read_shares
 from stillwatch.campaigns.taken import read_taken
 from stillwatch.campaigns.timing import Timings
 from stillwatch.engine.duckdb import Engine

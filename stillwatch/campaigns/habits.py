@@ -103,7 +103,7 @@ class Habits:
 
 
 def read_habits(engine: Engine, count: int) -> list[Habits]:
-    """Habits of the members of `count` groups, from ``belonging`` (see `stillwatch.campaigns.share`)."""
+    """Habits of the members of `count` groups, from ``belonging`` (see `stillwatch.campaigns.belonging`)."""
     engine.table("new_models", engine.read(_NEW_MODELS, "new_models"))
     new_models = int(engine.read("select count(*) as n from new_models")["n"][0].as_py())
     rows = engine.read(_HABITS, "habits")

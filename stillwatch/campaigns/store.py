@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stillwatch.campaigns.belonging import EXCHANGES, list_exchanges
 from stillwatch.campaigns.scan import Scan
-from stillwatch.campaigns.share import EXCHANGES, list_exchanges
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.tables import Workspace
@@ -77,7 +77,7 @@ def _exchanges(scan: Scan, workspace: Path | str) -> pa.Table:
 
 
 def exchanges(workspace: Path | str) -> pa.Table:
-    """The exchanges that the latest scan's findings mean: columns of `stillwatch.campaigns.share.EXCHANGES`.
+    """The exchanges that the latest scan's findings mean: columns of `stillwatch.campaigns.belonging.EXCHANGES`.
 
     Raises
     ------

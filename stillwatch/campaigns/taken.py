@@ -1,6 +1,6 @@
 """What was taken: how much, of which models and kinds, how many tasks, since when, and how that moved.
 
-Everything is counted over ``belonging`` (see `stillwatch.campaigns.share`), for groups that are shown only.
+Everything is counted over ``belonging`` (see `stillwatch.campaigns.belonging`), for groups that are shown only.
 """
 
 from __future__ import annotations
