@@ -98,6 +98,9 @@ def run(
             help="Folder with real traffic/ and prompts/; without it, built-in ones.",
         ),
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also run published detectors on the same logs.")
+    ] = False,
     table: Annotated[
         bool, typer.Option("--table", help="Run nothing; print the results that are there.")
     ] = False,
@@ -133,6 +136,7 @@ def run(
                 numbers,
                 out,
                 data=data,
+                baselines=baselines,
                 memory_limit=memory_limit,
                 threads=threads,
                 on_stage=status.update,

@@ -18,6 +18,7 @@ from stillwatch.engine.tables import Workspace
 from stillwatch.errors import FormatError, StillwatchError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.lab.cells import Cell
+from stillwatch.lab.compare import compare
 from stillwatch.lab.score import Truth, hold
 from stillwatch.lab.traffic import Built, build_with
 
@@ -32,6 +33,7 @@ def run(
     out: Path,
     *,
     data: Path | None = None,
+    baselines: bool = False,
     memory_limit: str = "1GB",
     threads: int = 2,
     on_stage: Callable[[str], None] | None = None,
@@ -46,6 +48,9 @@ def run(
     ----------
     data
         As in `stillwatch.lab.build`: folder with real arrivals and prompts.
+    baselines
+        Also run every method of `stillwatch.lab.baselines` on the same workspace; a line without them is then not
+        finished, and is run again.
     on_stage
         Told what is being done.
     on_failure
@@ -54,7 +59,11 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / RESULTS
-    done = {(r["cell"], r["digest"], r["seed"], r["real_data"]) for r in results(path)}
+    done = {
+        (r["cell"], r["digest"], r["seed"], r["real_data"])
+        for r in results(path)
+        if "baselines" in r or not baselines
+    }
     tell = on_stage or (lambda stage: None)
     for cell in cells:
         for seed in seeds[:1] if cell.once else seeds:
@@ -62,8 +71,9 @@ def run(
                 continue
             try:
                 line = one(
-                    cell, seed, out / f"work-{cell.name}-{seed}", data=data, memory_limit=memory_limit,
-                    threads=threads, on_stage=lambda stage, c=cell, s=seed: tell(f"{c.name}, seed {s}: {stage}"),
+                    cell, seed, out / f"work-{cell.name}-{seed}", data=data, baselines=baselines,
+                    memory_limit=memory_limit, threads=threads,
+                    on_stage=lambda stage, c=cell, s=seed: tell(f"{c.name}, seed {s}: {stage}"),
                 )  # fmt: skip
             except StillwatchError as error:
                 if on_failure is None:
@@ -76,22 +86,27 @@ def run(
 
 
 def results(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of results; none if there is no such file. A last line that was cut off is left out."""
+    """The lines of a file of results; none if there is no such file.
+
+    A last line that was cut off is left out, and of several lines of one log, which differ in what was asked of it,
+    all but the last.
+    """
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
-    found = []
+    found: dict[tuple[str, str, int, bool], dict[str, Any]] = {}
     whole, _, rest = text.rpartition("\n")
     if rest:  # killed while it wrote: the next line must not be glued to it
         path.write_text(whole + "\n" if whole else "", encoding="utf-8")
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             row = json.loads(line)
-            row["cell"], row["digest"], row["seed"], row["real_data"]
+            key = (row["cell"], row["digest"], row["seed"], row["real_data"])
+            found.pop(key, None)
         except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise FormatError(f"not a result of this benchmark ({error})", str(path), number) from error
-        found.append(row)
-    return found
+        found[key] = row
+    return list(found.values())
 
 
 def one(
@@ -100,6 +115,7 @@ def one(
     folder: Path,
     *,
     data: Path | None = None,
+    baselines: bool = False,
     memory_limit: str = "1GB",
     threads: int = 2,
     on_stage: Callable[[str], None] = lambda stage: None,
@@ -132,7 +148,7 @@ def one(
         scan = campaigns.scan(folder / "workspace", memory_limit=memory_limit, threads=threads)
         times.append(time.perf_counter())
         truth = Truth.read(built.truth)
-        return {
+        line = {
             **_head(cell, seed, built, data),
             "score": asdict(hold(truth, found(scan, folder / "workspace", truth))),
             **_findings(scan, folder / "workspace", truth),
@@ -140,6 +156,9 @@ def one(
                 zip(("build", "import", "scan"), (round(b - a, 1) for a, b in pairwise(times)), strict=True)
             ),
         }
+        if baselines:
+            line["baselines"] = compare(folder / "workspace", truth, seed=seed, on_stage=on_stage)
+        return line
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

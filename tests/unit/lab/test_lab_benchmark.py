@@ -6,14 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from stillwatch import plugins
 from stillwatch.cli.lab import app
 from stillwatch.errors import EngineError, FormatError, InputError
-from stillwatch.lab import benchmark, tables
+from stillwatch.lab import benchmark, compare, tables
 from stillwatch.lab.cells import Cell, cells, chosen
 from stillwatch.lab.lookalikes import kinds
+from stillwatch.lab.score import Truth
 
 KNOWN = cells()
 TINY = replace(
@@ -99,6 +102,46 @@ def test_a_run_is_carried_on_and_leaves_no_log(tmp_path):
     assert "| smoke | 2 |" in text and "of 2 [" in text and "framework" in text
     other = {"smoke": replace(TINY, log=replace(TINY.log, days=9))}
     assert "2 results" not in text and "No results" in tables.markdown(lines, other)
+
+
+def test_baselines_run_on_the_same_log_and_stand_under_ours(tmp_path):
+    plain = next(benchmark.run([TINY], [1], tmp_path))
+    assert "baselines" not in plain and "method by method" not in tables.markdown([plain], {"smoke": TINY})
+    # the plain line is not finished where baselines are asked for
+    line = next(benchmark.run([TINY], [1], tmp_path, baselines=True))
+    assert list(benchmark.run([TINY], [1], tmp_path, baselines=True)) == []
+    assert benchmark.results(tmp_path / benchmark.RESULTS) == [json.loads(json.dumps(line))]
+    assert line["score"] == plain["score"] and line["proposed"] == plain["proposed"]
+    assert set(line["baselines"]) == set(plugins.find("lab.baselines"))
+    for method in line["baselines"].values():
+        assert method["seconds"] >= 0 and ("flagged" in method) != ("insufficient" in method)
+        for counts in [method["flagged"], *method["forms"].values()] if "flagged" in method else []:
+            assert counts["recall"]["of"] == 12
+            assert counts["honest_flagged"]["of"] == line["score"]["honest_flagged"]["of"]
+            by_role = counts["honest_flagged_by_role"].values()
+            assert sum(r["count"] for r in by_role) == counts["honest_flagged"]["count"]
+    assert line["baselines"]["union_attributes"]["flagged"]["recall"]["count"] == 12
+    assert "without_agent" in line["baselines"]["union_attributes"]["forms"]
+    assert 0 < line["baselines"]["one_column_rules"]["best_rule"]["f1"] <= 1
+    text = tables.markdown([line], {"smoke": TINY})
+    rows = text.partition("| method |")[2].splitlines()[2:]
+    assert rows[0].startswith("| ours | ") and any("best in hindsight" in r for r in rows)
+
+
+def test_the_best_rule_in_hindsight():
+    campaign = np.array(["c", "c", "c", "", "", ""], object)
+    truth = Truth(
+        [*"abcdef"], np.array([*"xxxyyy"], object), campaign, np.full(6, "", object), np.zeros(6), {}
+    )
+    at = np.array([5, 4, 3, 2, 1])  # a sent nothing
+    rules = {"no": np.array([9.0, 1, 1, 1, 1]), "yes": np.array([1.0, 2, np.nan, 3, 3])}
+    best = compare.best_rule(rules, at, truth)
+    assert best is not None and (best["rule"], best["threshold"]) == ("yes", 3.0)
+    assert best["f1"] == pytest.approx(0.8) and best["recall"]["count"] == 2 and best["recall"]["of"] == 3
+    assert best["honest_flagged"]["count"] == 0
+    assert compare.best_rule({}, at, truth) is None
+    nobody = replace(truth, campaign=np.full(6, "", object))
+    assert compare.best_rule(rules, at, nobody) is None
 
 
 def test_one_failure_does_not_end_a_run(tmp_path, monkeypatch):
