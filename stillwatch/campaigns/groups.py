@@ -22,7 +22,7 @@ POPULAR = 0.25
 """Material used by more than this share of all accounts (and by more than POPULAR_FLOOR) weighs nothing."""
 POPULAR_FLOOR = 200
 REPEATED = 0.6
-"""A group of re-wordings with this Jaccard index to a group of one shared text is that group."""
+"""Re-worded text of a group with this Jaccard index to one of a shared text is part of that group."""
 
 COHORT_CARD = 3
 """Accounts that one card pays for before it can be part of a cohort."""
@@ -94,23 +94,30 @@ def groups_of_materials(
     return groups
 
 
-def without_repeats(groups: list[Group], known: list[Group]) -> list[Group]:
-    """Those of `groups` whose accounts are not nearly those of a known group: the same hypothesis once is enough."""
-    ids, column = np.unique(
-        np.concatenate([g.accounts for g in [*known, *groups]] or [np.empty(0, np.int64)]),
-        return_inverse=True,
-    )
-    size = np.array([len(g.accounts) for g in [*known, *groups]], np.int64)
-    row = np.repeat(np.arange(len(size)), size)
-    holds = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(size), len(ids)))
-    shared = (
-        (holds[len(known) :] @ holds[: len(known)].T).toarray()
-        if known and groups
-        else np.zeros((len(groups), 1))
-    )
-    sizes = size[: len(known)] if known else np.ones(1)
-    jaccard = shared / np.maximum(sizes[None, :] + size[len(known) :, None] - shared, 1)
-    return [g for g, best in zip(groups, jaccard.max(axis=1, initial=0.0), strict=True) if best < REPEATED]
+def with_rewordings(groups: list[Group], reworded: list[Group]) -> list[Group]:
+    """All of them, each hypothesis once: re-worded text of nearly a group's accounts becomes material of that group.
+
+    Wordings of one wrapper have some runs in common by chance, so the same accounts are proposed by those runs, which
+    few of their requests carry. The re-worded text tells which requests belong.
+    """
+    if not groups or not reworded:
+        return groups + reworded
+    everybody = [*groups, *reworded]
+    size = np.array([len(g.accounts) for g in everybody])
+    ids, column = np.unique(np.concatenate([g.accounts for g in everybody]), return_inverse=True)
+    row = np.repeat(np.arange(len(everybody)), size)
+    holds = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(everybody), len(ids)))
+    shared = (holds[len(groups) :] @ holds[: len(groups)].T).toarray()
+    jaccard = shared / (size[None, : len(groups)] + size[len(groups) :, None] - shared)
+    joined, new = list(groups), []
+    for group, likeness in zip(reworded, jaccard, strict=True):
+        best = int(likeness.argmax())
+        if likeness[best] < REPEATED:
+            new.append(group)
+        else:
+            accounts = np.union1d(joined[best].accounts, group.accounts)
+            joined[best] = Group(joined[best].proposer, accounts, joined[best].materials + group.materials)
+    return joined + new
 
 
 def groups_of_values(links: pa.Table, *, proposer: str, seed: int) -> list[Group]:

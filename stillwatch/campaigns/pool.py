@@ -161,7 +161,12 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
         account, scope = ids, np.full(len(ids), -1)
         uses = population["exchanges"].to_numpy()
     else:
-        account, scope, uses = materials.account, materials.material, materials.uses
+        account, scope = materials.account, materials.material
+        carried = engine.read("select account_id, family, uses from material_uses")
+        keys = _pairs(carried["account_id"].to_numpy(), carried["family"].to_numpy())
+        # An account may repeat a part of a material by which exchanges are not looked up: then that part's count.
+        uses = _aligned(keys, carried["uses"].to_numpy().astype(np.int64), _pairs(account, scope), -1)
+        uses = np.where(uses < 0, materials.uses, uses)
     where = np.searchsorted(ids, account)
     values = {
         name: _read_values(engine, name, signal.VALUES, account, scope)

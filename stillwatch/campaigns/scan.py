@@ -21,7 +21,7 @@ from stillwatch.campaigns.groups import (
     groups_of_cohorts,
     groups_of_materials,
     groups_of_values,
-    without_repeats,
+    with_rewordings,
 )
 from stillwatch.campaigns.materials import Materials, find_materials, joined
 from stillwatch.campaigns.pool import read_pool
@@ -224,7 +224,7 @@ def propose(
     reworded = groups_of_materials(
         words, proposer="paraphrased_prompt", population=population, seed=seed, first=len(texts)
     )
-    groups += without_repeats(reworded, groups)
+    groups = with_rewordings(groups, reworded)
     pools = dict.fromkeys(("shared_prompt", "paraphrased_prompt"), text_pool)
     shapes = dict.fromkeys(pools, text_shape)
     for name, signal in signals.items():
