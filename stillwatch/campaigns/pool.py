@@ -87,8 +87,15 @@ class Pool:
         rows = inside
         if group.materials:
             rows = rows[np.isin(self.scope[rows], group.materials)]
-        rows = rows[np.r_[True, np.diff(self.account[rows]) != 0]] if len(rows) else rows
-        stratum = _strata({v: b - a for v, (a, b) in self._slices.items()}, self._level[rows])
+        rows = self._first(rows)
+        everybody = {v: b - a for v, (a, b) in self._slices.items()}
+        for part, by in (
+            (self._first(inside), -1),
+            (rows, 1),
+        ):  # a member counts where it is represented only
+            for v in self._level[part].tolist():
+                everybody[v] = everybody.get(v, 0) + by
+        stratum = _strata(everybody, self._level[rows])
         chosen, strata = [rows], [np.array([stratum[v] for v in self._level[rows].tolist()], np.int64)]
         for code in np.unique(strata[0]):
             slices = [self._own[a:b] for v, (a, b) in self._slices.items() if stratum[v] == code]
@@ -101,6 +108,10 @@ class Pool:
             strata.append(np.full(len(outside), code))
         codes_ = np.unique(np.concatenate(strata), return_inverse=True)[1]
         return np.concatenate(chosen), np.arange(len(rows)), codes_
+
+    def _first(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first of the rows of each account."""
+        return rows[np.r_[True, np.diff(self.account[rows]) != 0]] if len(rows) else rows
 
     def _rows_of(self, accounts: NDArray[np.int64]) -> NDArray[np.int64]:
         """All rows of sorted accounts, in the order of accounts, the most used scope of each first."""
