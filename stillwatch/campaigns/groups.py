@@ -5,6 +5,7 @@ Leiden (Traag, Waltman, van Eck 2019) through graspologic-native; the other impl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +147,7 @@ def groups_of_values(links: pa.Table, *, proposer: str, seed: int) -> list[Group
     return [Group(proposer, accounts[label == community]) for community in large]
 
 
-def groups_of_cohorts(cards: pa.Table) -> list[Group]:
+def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Group]:
     """Sets of payment tokens whose accounts were opened in the same days.
 
     A campaign that has many cards, and shares nothing else that is rare, falls into as many groups as it has cards.
@@ -158,6 +159,9 @@ def groups_of_cohorts(cards: pa.Table) -> list[Group]:
     ----------
     cards
         account_id, payment_token, created (days); one row an account, none null.
+    known
+        Groups that anything but infrastructure proposed. A card with half of its accounts in one of them is left out:
+        the cohort is for those that nothing else puts together.
     """
     token, code = np.unique(cards["payment_token"].to_numpy(), return_inverse=True)
     account, created = cards["account_id"].to_numpy(), cards["created"].to_numpy()
@@ -166,7 +170,8 @@ def groups_of_cohorts(cards: pa.Table) -> list[Group]:
     parts = np.split(order, np.cumsum(held)[:-1]) if len(token) else []
     lined = []
     for part in parts:
-        if len(part) >= COHORT_CARD:
+        together = max((int(np.isin(account[part], g.accounts).sum()) for g in known), default=0)
+        if len(part) >= COHORT_CARD and 2 * together < len(part):
             low, middle, high = np.quantile(created[part], [0.1, 0.5, 0.9])
             if high - low <= COHORT_SPAN:
                 lined.append((float(middle), part))
