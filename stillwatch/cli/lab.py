@@ -104,6 +104,10 @@ def run(
     table: Annotated[
         bool, typer.Option("--table", help="Run nothing; print the results that are there.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML file for the results that are there then, as pictures and tables."),
+    ] = None,
     memory_limit: Annotated[str, typer.Option(help="For the embedded engine.")] = "1GB",
     threads: Annotated[int, typer.Option(min=1, help="For the embedded engine.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="The new results, one JSON object a line.")] = False,
@@ -144,10 +148,14 @@ def run(
             ):
                 if as_json:
                     output.line(json.dumps(line))
+    shown = {c.name: c for c in wanted}
+    lines = [r for r in benchmark.results(out / benchmark.RESULTS) if r["cell"] in shown]
     if not as_json:
-        names = {c.name for c in wanted}
-        lines = [r for r in benchmark.results(out / benchmark.RESULTS) if r["cell"] in names]
-        output.line(tables.markdown(lines, {c.name: c for c in wanted}))
+        output.line(tables.markdown(lines, shown))
+    if report is not None:
+        from stillwatch.lab.report import write_report
+
+        write_report(report, lines, shown)
     if failed:
         raise typer.Exit(1)
 
