@@ -210,5 +210,5 @@ def _percent(value: float) -> str:
     return f"{100 * value:.3g}%"
 
 
-def _cut(text: str, most: int = 32) -> str:
+def _cut(text: str, most: int = 28) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"

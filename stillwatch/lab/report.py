@@ -325,15 +325,21 @@ def _baselines(by_cell: Mapping[str, Lines], cells: Mapping[str, Cell]) -> list[
         for said, counts in tables.methods(lines):
             recall, precision, honest = (_sum(counts, k) for k in tables.COUNTED)
             label, _, best = said.partition(", best in hindsight: ")
+            _, _, form = label.partition(": ")  # stands below the method that it is a form of
             drawn.append(
                 charts.Row(
-                    label + ", best rule" if best else label.partition(" (too")[0],
+                    "… best rule" if best else f"… {form}" if form else label.partition(" (too")[0],
                     tuple(charts.Mark(k / n) if n else None for k, n in (recall, honest)),
                     f"{_percent(*recall)}, {_percent(*honest)}" if counts else "too little data",
                     strong=said == "ours",
                 )
             )
-            rows.append([said, *(f"{k:,} of {n:,}" if n else "–" for k, n in (recall, precision, honest))])
+            rows.append(
+                [
+                    said,
+                    *(f"{k:,} of {n:,} ({k / n:.1%})" if n else "–" for k, n in (recall, precision, honest)),
+                ]
+            )
         out.append(
             {
                 "cell": name,
