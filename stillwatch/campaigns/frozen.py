@@ -245,7 +245,7 @@ def decide_frozen(
     if rejected and max(group.facts["organisation"] or 0, group.facts["payer"] or 0) >= DECLARED:
         return "inconclusive", "one organisation or payer: ask it"
     if rejected:
-        return "supported", ""
+        return "supported", "look-alikes are examined by a scan"
     if not group.done:
         return "inconclusive", f"{len(group.looks)} of {len(group.planned)} looks made"
     if group.log_evalue is None or group.log_ceiling is None:

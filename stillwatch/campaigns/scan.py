@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch import __version__, plugins
-from stillwatch.campaigns import steps
+from stillwatch.campaigns import belonging, steps
 from stillwatch.campaigns.explain import name_of
 from stillwatch.campaigns.findings import Proposal, ReadTexts, report_groups
 from stillwatch.campaigns.groups import (
@@ -169,7 +169,8 @@ def planned_sql() -> str:
     signals = plugins.find("campaigns.signals")
     first = [*BASE, *once(signals), *shared_prompt.steps(1), *paraphrased_prompt.steps(1)]
     by_text = [*BY_TEXT, *scoped(signals)]
-    return printable([*first, *by_text, *BY_ACCOUNT, *scoped(signals)])
+    by_account = [*BY_ACCOUNT, *scoped(signals)]
+    return printable([*first, *by_text, *by_account, belonging.OTHERS_CARRYING, *belonging.STEPS])
 
 
 _TEXT = (shared_prompt, paraphrased_prompt)

@@ -416,7 +416,10 @@ def _show_watch(found: Watch, workspace: Path, *, json: bool, reveal: bool, ever
         )
     if found.unplaced:
         output.line(f"{output.count(found.unplaced, 'proposal')} found no place among the open groups.")
-    output.line("Next: stillwatch logs import FILE, then stillwatch campaigns watch again")
+    if any(g.decision == "supported" for g in found.groups):
+        output.line("Next: stillwatch campaigns scan, which holds innocent look-alikes against each group")
+    else:
+        output.line("Next: stillwatch logs import FILE, then stillwatch campaigns watch again")
 
 
 def _near(log_evalue: float | None) -> bool:

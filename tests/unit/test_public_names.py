@@ -28,7 +28,15 @@ def test_public_names(room: str) -> None:
 
 # These rooms are taken by module: `from stillwatch.stats import exact`.
 MODULES = {
-    "stillwatch.stats": ["coincidence", "combine", "exact", "intervals", "multiplicity", "permutation", "sequential"],
+    "stillwatch.stats": [
+        "coincidence",
+        "combine",
+        "exact",
+        "intervals",
+        "multiplicity",
+        "permutation",
+        "sequential",
+    ],
     "stillwatch.text": ["elicitation", "keying", "normalise", "sketch"],
 }
 
