@@ -170,7 +170,10 @@ def prompt(messages: str) -> str:
 
 def opening(messages: str) -> str:
     """SQL: the first user text of a conversation that came with its history; a first question is its own opening."""
-    return f"case when len({messages}) > 2 then sw_opening({messages}) end"
+    history = (
+        f"len({messages}) > 2 or (len({messages}) = 2 and lower({messages}[1].role) in ('user', 'human'))"
+    )
+    return f"case when {history} then sw_opening({messages}) end"
 
 
 def system(messages: str) -> str:
