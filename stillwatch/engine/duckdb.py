@@ -69,7 +69,12 @@ class Engine:
             return
         listed = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
         source = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
-        held = set().union(*(pq.read_schema(f).names for f in files))
+        try:
+            held = set().union(*(pq.read_schema(f).names for f in files))
+        except (pa.ArrowException, OSError) as error:
+            raise EngineError(
+                "duckdb", name, str(error).splitlines()[0], f"select * from {source}"
+            ) from error
         kinds = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "varchar", pa.float64(): "double"}
         later = [
             f"null::{kinds[c.type]} as {c.name}" for c in columns if c.name not in held and c.type in kinds
