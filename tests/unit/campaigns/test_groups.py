@@ -182,6 +182,14 @@ def test_order_of_cards_changes_nothing() -> None:
     assert sets(groups_of_cohorts(table.take(np.random.default_rng(1).permutation(len(table))))) == once
 
 
+@pytest.mark.parametrize(("inside", "left_out"), [(1, False), (2, True), (4, True)])
+def test_a_card_of_which_half_is_in_a_known_group_is_left_out(inside: int, left_out: bool) -> None:
+    days = {card: [50.0, 50.1, 50.2, 50.3] for card in (1, 2, 3)}
+    known = [Group("x", np.arange(inside) + 300), Group("x", np.array([1, 2, 3]))]
+    expected = of(1, 2, each=4) if left_out else of(1, 2, 3, each=4)
+    assert sets(groups_of_cohorts(cards(days), known)) == [expected]
+
+
 def test_no_cards_are_no_cohorts() -> None:
     assert groups_of_cohorts(cards({})) == []
 
