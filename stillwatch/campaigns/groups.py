@@ -5,6 +5,7 @@ Leiden (Traag, Waltman, van Eck 2019) through graspologic-native; the other impl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -168,10 +169,13 @@ def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Grou
     held = np.bincount(code, minlength=len(token))
     order = np.lexsort((created, code))
     parts = np.split(order, np.cumsum(held)[:-1]) if len(token) else []
+    groups_of: dict[int, list[int]] = {}
+    for i, group in enumerate(known):
+        for member in group.accounts.tolist():
+            groups_of.setdefault(member, []).append(i)
     lined = []
     for part in parts:
-        together = max((int(np.isin(account[part], g.accounts).sum()) for g in known), default=0)
-        if len(part) >= COHORT_CARD and 2 * together < len(part):
+        if len(part) >= COHORT_CARD and 2 * _together(account[part], groups_of) < len(part):
             low, middle, high = np.quantile(created[part], [0.1, 0.5, 0.9])
             if high - low <= COHORT_SPAN:
                 lined.append((float(middle), part))
@@ -186,6 +190,12 @@ def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Grou
     found = [np.sort(account[np.concatenate([part for _, part in c])]) for c in cohorts if len(c) > 1]
     large = [accounts for accounts in found if len(accounts) >= LEAST_ACCOUNTS]
     return [Group("registration", accounts) for accounts in large]
+
+
+def _together(accounts: NDArray[np.int64], groups_of: dict[int, list[int]]) -> int:
+    """The most of these accounts that one group holds."""
+    held = Counter(i for a in accounts.tolist() for i in groups_of.get(a, ()))
+    return max(held.values(), default=0)
 
 
 def _leiden(

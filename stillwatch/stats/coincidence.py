@@ -320,7 +320,7 @@ def _combine(logs: Floats, ticking: bool, spared: int) -> float:
     """Shape (windows, stakes): the mean over ways to bet of products over windows, or of their averages."""
     if len(logs) <= spared:
         return 0.0
-    window = logsumexp(logs, axis=1) - np.log(logs.shape[1])
+    window = np.logaddexp.reduce(logs, axis=1) - np.log(logs.shape[1])
     fresh = np.logaddexp(np.log1p(-FRESH)[None, :], np.log(FRESH)[None, :] + window[:, None])
     logs = np.concatenate([logs, fresh], axis=1)
     logs = np.sort(logs, axis=0)[: len(logs) - spared]
@@ -328,7 +328,7 @@ def _combine(logs: Floats, ticking: bool, spared: int) -> float:
 
 
 def _log_mean(logs: Floats) -> float:
-    return float(logsumexp(logs) - np.log(len(logs)))
+    return float(np.logaddexp.reduce(logs) - np.log(len(logs)))
 
 
 def _ratio_interval(found: Floats, expected: Floats) -> tuple[float, float]:
