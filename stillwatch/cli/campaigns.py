@@ -332,7 +332,7 @@ def _show(found: Scan, *, json: bool, everything: bool) -> None:
         "TAKES",
     ]
     if rows:
-        output.table(rows, columns, right=["SHARE"])
+        output.table(rows, columns, right=["SHARE"], words=True)
     for f in shown:
         if f.decision == "supported" and (open_for := f.details["open_for_nearly_all"]):
             output.line(f"NOT excluded for nearly all accounts of {f.subject}: {'; '.join(open_for)}")
@@ -396,7 +396,7 @@ def _show_watch(found: Watch, workspace: Path, *, json: bool, reveal: bool, ever
         "",
     ]
     if rows:
-        output.table(rows, columns)
+        output.table(rows, columns, words=True)
     if not found.last_day:
         output.line("No day is complete yet: a day is when a later one has exchanges, or with --until.")
         return

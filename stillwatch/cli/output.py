@@ -24,7 +24,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
+def table(
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    *,
+    right: Sequence[str] = (),
+    words: bool = False,
+) -> None:
     """A plain aligned table on stdout, at most WIDTH wide: the widest column is cut, with an ellipsis.
 
     Parameters
@@ -35,6 +41,8 @@ def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Se
         Headings, in upper case.
     right
         Columns aligned to the right; columns whose cells are all numbers are so anyway.
+    words
+        The last column holds words: what does not fit beside the others stands under its row, whole.
     """
     cells: list[list[str]] = []
     numeric = [True] * len(columns)
@@ -44,15 +52,22 @@ def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Se
         ]
         cells.append([_cell(value) for value in row])
     widths = [max(len(head), *(len(r[i]) for r in cells), 0) for i, head in enumerate(columns)]
+    if words:
+        widths[-1] = max(len(columns[-1]), WIDTH - sum(widths[:-1]) - 2 * (len(widths) - 1))
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths) > 8:
         widths[widths.index(max(widths))] -= 1
     align_right = [(n and bool(cells)) or head in right for n, head in zip(numeric, columns, strict=True)]
     for row_cells in [list(columns), *cells]:
+        below = row_cells.pop() if words and len(row_cells[-1]) > widths[-1] else ""
+        if below:
+            row_cells.append("")
         parts = [
             _fit(text, width).rjust(width) if flip else _fit(text, width).ljust(width)
             for text, width, flip in zip(row_cells, widths, align_right, strict=True)
         ]
         line("  ".join(parts).rstrip())
+        if below:
+            line(" " * 10 + below)
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> None:
