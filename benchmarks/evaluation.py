@@ -26,6 +26,8 @@ from stillwatch import campaigns, lab, logs, plugins
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.scan import BASE, propose
 from stillwatch.campaigns.scoring import score
+from stillwatch.campaigns.signals.ban_failover import STOPPING
+from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.tables import Workspace
@@ -161,21 +163,33 @@ def _random_groups(
         engine.parquet("actions", [], schema.ACTIONS)
         engine.run(BASE)
         population = engine.read("select count(*) as n from population")["n"][0].as_py()
+        span = engine.read("select min(time) as first, max(time) as last from exchanges").to_pylist()[0]
         proposal = propose(engine, signals, population, seed=seed)
+        # A scan reads times of linked accounts only; random groups need everybody's.
+        everybody = engine.read("select account_id from population")["account_id"].to_numpy()
+        timings = read_timings(engine, everybody, STOPPING)
     for i in range(groups):
         proposer = ("shared_prompt", "shared_infrastructure")[i % 2]
         pool = proposal.pools[proposer]
         size = (8, 20, 60)[i % 3]
         group = Group(proposer, np.sort(rng.choice(np.unique(pool.account), size, replace=False)))
         rows, members, strata = pool.for_group(group)
+        stops = np.sort(rng.integers(span["first"], span["last"], 3))  # of nobody: they mean nothing
         for gamma in (1.0, 3.0):
-            for name, values in pool.values.items():
+            for name, signal in signals.items():
                 try:
-                    result = signals[name].test(values[rows], members, strata, seed=i, gamma=gamma)
+                    if signal.VALUES.kind == "times":
+                        result = signal.test(*timings.of(group), seed=i, gamma=gamma)
+                    elif name in pool.values:
+                        given = {"interventions": stops} if signal.VALUES.kind == "starts" else {}
+                        values = pool.values[name][rows]
+                        result = signal.test(values, members, strata, **given, seed=i, gamma=gamma)
+                    else:
+                        continue
                 except InsufficientData:
                     continue
                 _count(hits, (name, gamma), result.log_evalue)
-            whole = score(group, pool, signals, gamma=gamma, seed=i)
+            whole = score(group, pool, signals, gamma=gamma, seed=i, timings=timings)
             if whole.log_evalue is not None:
                 _count(hits, ("both questions", gamma), whole.log_evalue)
 
