@@ -33,6 +33,7 @@ from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InsufficientData
 from stillwatch.identity import Keys, Pseudonyms
+from stillwatch.lab.keyed import key_of_seed
 from stillwatch.stats.intervals import clopper_pearson
 
 
@@ -92,6 +93,7 @@ def _one(
     )  # fmt: skip
     times.append(time.perf_counter())
     workspace = folder / "workspace"
+    key_of_seed(workspace, seed)
     files = sorted(built.out.glob("log*.parquet"))
     logs.ingest(files, workspace, accounts=built.out / "accounts.csv", actions=built.out / "actions.csv")
     times.append(time.perf_counter())
@@ -145,6 +147,7 @@ def sizes(arguments: argparse.Namespace, data: str | None) -> None:
                 "honest", log, seed=seed, honest_accounts=arguments.honest_accounts, days=arguments.days,
                 format="parquet", data=Path(data) if data else None, sharing=arguments.sharing,
             )  # fmt: skip
+            key_of_seed(workspace, seed)
             logs.ingest(sorted(log.glob("log*.parquet")), workspace, accounts=log / "accounts.csv")
             _random_groups(Workspace(workspace), signals, seed, arguments.groups, hits)
     print("| test | gamma | groups | rejects at 0.05 | at 0.01 | at 0.001 |\n|---|---|---|---|---|---|")

@@ -19,6 +19,7 @@ from stillwatch.errors import FormatError, StillwatchError
 from stillwatch.identity import Keys, Pseudonyms
 from stillwatch.lab.cells import Cell
 from stillwatch.lab.compare import compare
+from stillwatch.lab.keyed import key_of_seed
 from stillwatch.lab.score import Truth, hold
 from stillwatch.lab.traffic import Built, build_with
 
@@ -139,6 +140,7 @@ def one(
         )
         times.append(time.perf_counter())
         on_stage("importing")
+        key_of_seed(folder / "workspace", seed)
         logs.ingest(
             built.logs, folder / "workspace", accounts=built.accounts, actions=built.actions,
             memory_limit=memory_limit, threads=threads, keep_text="none",

@@ -28,6 +28,7 @@ from stillwatch.lab.baselines import (
     union_attributes,
 )
 from stillwatch.lab.baselines._reading import Openings
+from stillwatch.lab.keyed import key_of_seed
 
 BASELINES = plugins.find("lab.baselines")
 SECOND = 1_000_000
@@ -68,6 +69,7 @@ def imported(folder: Path, rows: list[dict], accounts: list[dict] | None = None)
     pq.write_table(pa.Table.from_pylist([{**given, **row} for row in rows], schema=RAW), path)
     if accounts:
         pa.csv.write_csv(pa.Table.from_pylist(accounts), table)
+    key_of_seed(folder / "workspace", 1)
     logs.ingest([path], folder / "workspace", accounts=table if accounts else None)
     return folder / "workspace"
 
