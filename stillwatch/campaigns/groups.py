@@ -31,6 +31,9 @@ COHORT_CARD = 3
 COHORT_GAP, COHORT_SPAN = 1.5, 14.0
 """Days between the medians of neighbouring cards, and from the first to the last of a cohort."""
 
+OFTENER = 2.0
+"""Re-worded text takes the place of a shared run of text when its members use it this many times as often."""
+
 SWEEPS = 100
 """Bound on Leiden's sweeps of local moving; communities settle in far fewer."""
 
@@ -96,11 +99,18 @@ def groups_of_materials(
     return groups
 
 
-def with_rewordings(groups: list[Group], reworded: list[Group]) -> list[Group]:
-    """All of them, each hypothesis once: re-worded text of nearly a group's accounts becomes material of that group.
+def with_rewordings(groups: list[Group], reworded: list[Group], materials: Materials) -> list[Group]:
+    """All of them, each hypothesis once: of two groups of nearly the same accounts one stands for both.
 
-    Wordings of one wrapper have some runs in common by chance, so the same accounts are proposed by those runs, which
-    few of their requests carry. The re-worded text tells which requests belong.
+    A fixed wrapper is repeated with its words, and whoever words one alike joins its re-worded group: the group of the
+    fixed text stays as it is. Wordings of one wrapper have some runs in common by chance, so the same accounts are
+    proposed by those runs, which few of their requests carry: the re-worded group takes the place of that one, and its
+    material.
+
+    Parameters
+    ----------
+    materials
+        Of both kinds, under the codes of the groups.
     """
     if not groups or not reworded:
         return groups + reworded
@@ -117,9 +127,19 @@ def with_rewordings(groups: list[Group], reworded: list[Group]) -> list[Group]:
         if likeness[best] < REPEATED:
             new.append(group)
         else:
-            accounts = np.union1d(joined[best].accounts, group.accounts)
-            joined[best] = Group(joined[best].proposer, accounts, joined[best].materials + group.materials)
+            fixed = joined[best]
+            if _typical_uses(group, materials) > OFTENER * _typical_uses(fixed, materials):
+                joined[best] = Group(group.proposer, group.accounts, fixed.materials + group.materials)
     return joined + new
+
+
+def _typical_uses(group: Group, materials: Materials) -> float:
+    """Median over the members of the exchanges with the material that each uses most."""
+    rows = np.isin(materials.material, group.materials) & np.isin(materials.account, group.accounts)
+    account, code = np.unique(materials.account[rows], return_inverse=True)
+    most = np.zeros(len(account), np.int64)
+    np.maximum.at(most, code, materials.uses[rows])
+    return float(np.median(most)) if len(most) else 0.0
 
 
 def groups_of_values(links: pa.Table, *, proposer: str, seed: int) -> list[Group]:

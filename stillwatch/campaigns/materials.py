@@ -14,8 +14,12 @@ HASHES = 16
 BAND = 2
 """Two shingles are compared when BAND neighbouring account hashes agree, and joined when SIMILAR of all do."""
 SIMILAR = 0.5
+CORE_USERS = 0.5
+"""An account uses a text when it repeats at least this share of its core: the shingles that at least half as many
+accounts have as the most common one. Who has a sentence in common with a wrapper does not use it."""
 USERS = 0.25
-"""An account uses a material when it repeats at least this share of the material's shingles."""
+"""An account uses a re-worded text when it repeats at least this share of all its tokens: the common ones are the words
+of a trade, and the rare ones tell one wrapper from another."""
 REPRESENTATIVES = 12
 """Shingles that stand for a material when exchanges are looked up."""
 
@@ -63,7 +67,9 @@ def joined(first: Materials, second: Materials) -> Materials:
     )
 
 
-def find_materials(links: pa.Table, *, least_accounts: int, least_shingles: int = 1) -> Materials:
+def find_materials(
+    links: pa.Table, *, least_accounts: int, least_shingles: int = 1, reworded: bool = False
+) -> Materials:
     """Join shingles whose account sets are alike (MinHash over accounts, Broder 1997; bands as LSH, then verified).
 
     Parameters
@@ -72,6 +78,8 @@ def find_materials(links: pa.Table, *, least_accounts: int, least_shingles: int 
         ``material_links``: account_id, shingle, uses.
     least_accounts, least_shingles
         A material of fewer accounts or fewer shingles is dropped.
+    reworded
+        The shingles are tokens of re-worded text: who uses it is told by `USERS` instead of `CORE_USERS`.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def find_materials(links: pa.Table, *, least_accounts: int, least_shingles: int 
         return Materials(none, none, none, none, none, none.astype(bool))
     uses = links["uses"].to_numpy()
     label = _components(_account_hashes(account, which, len(shingles)))
-    return _assemble(account, which, uses, shingles, label, least_accounts, least_shingles)
+    return _assemble(account, which, uses, shingles, label, least_accounts, least_shingles, reworded)
 
 
 def _account_hashes(account: NDArray[np.int64], which: NDArray[np.int64], count: int) -> NDArray[np.uint64]:
@@ -124,24 +132,30 @@ def _assemble(
     label: NDArray[np.int64],
     least_accounts: int,
     least_shingles: int,
+    reworded: bool,
 ) -> Materials:
     size = np.bincount(label)
+    degree = np.bincount(which)
+    top = np.zeros(len(size), np.int64)
+    np.maximum.at(top, label, degree)
+    core = (2 * degree >= top[label]) | reworded
+    cores = np.bincount(label[core], minlength=len(size))
     accounts, code = np.unique(account, return_inverse=True)
     key = label[which] * len(accounts) + code
-    pairs, where, repeated = np.unique(key, return_inverse=True, return_counts=True)
+    pairs, where = np.unique(key, return_inverse=True)
+    repeated = np.bincount(where, weights=core[which])
     most = np.zeros(len(pairs), np.int64)
     np.maximum.at(most, where, uses)
     material = pairs // len(accounts)
-    enough = repeated >= np.maximum(1, USERS * size[material])
+    enough = repeated >= np.maximum(1, (USERS if reworded else CORE_USERS) * cores[material])
     material, user, most = material[enough], accounts[pairs[enough] % len(accounts)], most[enough]
 
-    users = np.bincount(material, minlength=len(size))
-    kept = np.flatnonzero((users >= least_accounts) & (size >= least_shingles))
+    held = np.bincount(material, minlength=len(size))
+    kept = np.flatnonzero((held >= least_accounts) & (size >= least_shingles))
     recode = np.full(len(size), -1)
     recode[kept] = np.arange(len(kept))
     link = recode[material] >= 0
 
-    degree = np.bincount(which)
     order = np.lexsort((shingles, -degree, label))
     place = np.arange(len(order)) - np.searchsorted(label[order], label[order])
     known = recode[label[order]] >= 0

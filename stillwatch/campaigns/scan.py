@@ -225,7 +225,7 @@ def propose(
     reworded = groups_of_materials(
         words, proposer="paraphrased_prompt", population=population, seed=seed, first=len(texts)
     )
-    groups = with_rewordings(groups, reworded)
+    groups = with_rewordings(groups, reworded, materials)
     pools = dict.fromkeys(("shared_prompt", "paraphrased_prompt"), text_pool)
     shapes = dict.fromkeys(pools, text_shape)
     for name, signal in signals.items():
@@ -256,7 +256,10 @@ def _materials(engine: Engine) -> tuple[Materials, Materials]:
     ):
         engine.run(signal.steps(max(1, -(-int(total or 0) // SHINGLES_A_PASS))))
         rows = engine.read(f"select account_id, shingle, uses from {links}")
-        materials = find_materials(rows, least_accounts=LEAST_ACCOUNTS, least_shingles=least)
+        reworded = signal is paraphrased_prompt
+        materials = find_materials(
+            rows, least_accounts=LEAST_ACCOUNTS, least_shingles=least, reworded=reworded
+        )
         engine.drop("repeated", "some_exchanges", links)
         stands = materials.stands if signal is shared_prompt else np.ones(len(materials.shingle), bool)
         first = len(found[0]) if found else 0

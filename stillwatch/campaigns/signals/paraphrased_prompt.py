@@ -90,7 +90,8 @@ def steps(passes: int) -> list[Step]:
         Step(
             "some_exchanges",
             f"""
-select x.account_id as account_id, x.minhash as minhash, least(p.exchanges, {LOOKED_AT}) as of
+select x.account_id as account_id, x.minhash as minhash, least(p.exchanges, {LOOKED_AT}) as of,
+       p.exchanges as exchanges
 from exchanges as x
 join population as p on p.account_id = x.account_id
 where (x.exchange_id & 1048575) * p.exchanges < {LOOKED_AT} * 1048576""",
@@ -99,8 +100,9 @@ where (x.exchange_id & 1048575) * p.exchanges < {LOOKED_AT} * 1048576""",
         Step(
             "repeated",
             f"""
-select r.account_id as account_id, r.shingle as shingle, count(*) as uses
-from ({minhash_tokens("x.account_id as account_id, x.of as of", "some_exchanges")}
+select r.account_id as account_id, r.shingle as shingle,
+       count(*) * any_value(r.exchanges) // any_value(r.of) as uses
+from ({minhash_tokens("x.account_id as account_id, x.of as of, x.exchanges as exchanges", "some_exchanges")}
 ) as r
 where (r.shingle & 1023) % {{parts}} = {{part}}
 group by r.account_id, r.shingle

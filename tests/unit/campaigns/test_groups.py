@@ -205,33 +205,40 @@ def told(groups: list[Group]) -> list[tuple[str, tuple[int, ...], list[int]]]:
     return [(g.proposer, g.materials, g.accounts.tolist()) for g in groups]
 
 
-def test_rewordings_of_nearly_a_groups_accounts_are_material_of_that_group() -> None:
+def used(uses: dict[int, int], groups: list[Group]) -> Materials:
+    """Materials of which every account of a group uses its first so many times as `uses` says."""
+    rows = [(int(a), g.materials[0], uses[g.materials[0]]) for g in groups for a in g.accounts]
+    account, material, count = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    none = np.empty(0, np.int64)
+    return Materials(account, material, count, none, none, none.astype(bool))
+
+
+def test_rewordings_of_a_fixed_text_are_that_text() -> None:
     known = [texts(0, *range(10)), texts(2, *range(100, 120))]
-    same = texts(50, *range(100, 120), proposer="words")
-    line = texts(60, *range(4, 10), proposer="words")  # Jaccard index 0.6 exactly
-    below = texts(70, *range(200, 210), *range(15), proposer="words")  # 10 of 25
-    found = with_rewordings(known, [same, line, below])
-    assert told(found) == [
-        ("shared_prompt", (0, 1, 60, 61), list(range(10))),
-        ("shared_prompt", (2, 3, 50, 51), list(range(100, 120))),
-        ("words", (70, 71), [*range(200, 210), *range(15)]),
-    ]
+    same = texts(50, *range(100, 121), proposer="words")
+    below = texts(70, *range(200, 210), *range(15), proposer="words")  # 10 of 25 with the first
+    uses = used({0: 90, 2: 90, 50: 180, 70: 500}, [*known, same, below])
+    assert told(with_rewordings(known, [same, below], uses)) == told([*known, below])
 
 
-def test_rewordings_bring_the_accounts_that_the_runs_missed() -> None:
-    (found,) = with_rewordings([texts(0, *range(3, 13))], [texts(9, *range(12), proposer="words")])
-    assert found.accounts.tolist() == list(range(13))
+def test_rewordings_that_carry_more_take_the_place_of_a_run_they_share_by_chance() -> None:
+    run, whole = texts(0, *range(3, 13)), texts(9, *range(12), proposer="words")
+    uses = used({0: 5, 9: 11}, [run, whole])
+    (found,) = with_rewordings([run], [whole], uses)
+    assert told([found]) == [("words", (0, 1, 9, 10), list(range(12)))]
 
 
 def test_a_crowd_that_holds_a_known_group_is_another_one() -> None:
-    found = with_rewordings([texts(0, *range(10))], [texts(9, *range(100), proposer="words")])
+    few, crowd = texts(0, *range(10)), texts(9, *range(100), proposer="words")
+    found = with_rewordings([few], [crowd], used({0: 1, 9: 50}, [few, crowd]))
     assert [len(g.accounts) for g in found] == [10, 100]
 
 
 def test_without_the_one_or_the_other_nothing_changes() -> None:
     some = [texts(0, *range(10)), texts(2, *range(10))]
-    assert told(with_rewordings(some, [])) == told(with_rewordings([], some)) == told(some)
-    assert with_rewordings([], []) == []
+    uses = used({0: 1, 2: 1}, some)
+    assert told(with_rewordings(some, [], uses)) == told(with_rewordings([], some, uses)) == told(some)
+    assert with_rewordings([], [], uses) == []
 
 
 # --------------------------------------------------------------------------------------------------- materials

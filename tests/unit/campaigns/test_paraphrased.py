@@ -114,7 +114,7 @@ def engine_of(log: pa.Table) -> Engine:
 def families(engine: Engine, passes: int = 1) -> Materials:
     engine.run(paraphrased_prompt.steps(passes))
     links = engine.read("select account_id, shingle, uses from word_links")
-    return find_materials(links, least_accounts=LEAST_ACCOUNTS, least_shingles=LEAST_TOKENS)
+    return find_materials(links, least_accounts=LEAST_ACCOUNTS, least_shingles=LEAST_TOKENS, reworded=True)
 
 
 def carriers(engine: Engine, found: Materials) -> set[int]:
