@@ -27,7 +27,10 @@ COLUMNS = (
     "time, account_id, organization_id, client_prefix, tls_fingerprint, request_model, response_model, input_tokens, "
     "output_tokens, prompt_digest, elicitation, turns, conversation_id, exchange_id"
 )
-OWN = ("exchange_id", "account_id", "organization_id", "client_prefix", "conversation_id", "prompt_digest")
+OWN = (
+    "exchange_id", "account_id", "organization_id", "client_prefix", "conversation_id", "prompt_digest",
+    "opening_digest",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -80,7 +83,9 @@ def _sized(base: Path, target: Path, have: int, want: int) -> Path:
     listed = ", ".join(f"'{p}'" for p in source.parts())
     for copy in range(max(1, round(want / have))):
         keyed = ", ".join(f"xor({c}, {copy * 0x9E3779B97F4A7}) as {c}" for c in OWN)
-        text = f"list_transform(shingles, lambda s: xor(s, {copy * 0x5851F42D4C957})) as shingles"
+        lists = {"shingles": copy * 0x5851F42D4C957, "minhash": copy * 0x1B873593}
+        lists |= dict.fromkeys(("signatures_minted", "signatures_presented"), copy * 0x5851F42D4C957)
+        text = ", ".join(f"list_transform({c}, lambda s: xor(s, {key})) as {c}" for c, key in lists.items())
         part = f"where abs(account_id) % 1000 < {1000 * min(1.0, want / have):.0f}"
         engine.execute(
             f"copy (select * replace ({keyed}, {text}) from read_parquet([{listed}]) {part}) "
