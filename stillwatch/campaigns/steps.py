@@ -10,7 +10,8 @@ _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as pro
     "x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.elicitation as elicitation, "\
     "case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true) "\
     "else coalesce(x.time > c.start, false) end as follow_up, "\
-    "coalesce(x.turns > 1 and x.time = n.start, false) as carried_in"  # fmt: skip
+    "coalesce(x.turns > 1 and x.time = n.start, false) as carried_in, "\
+    "x.turns is not null or x.conversation_id is not null as told"  # fmt: skip
 
 POPULATION = Step(
     "population",
@@ -159,7 +160,7 @@ left join organizations as g on g.account_id = x.account_id
 left join openings as n
   on n.opening_digest = x.opening_digest and n.holder = coalesce(g.organization_id, x.account_id)
 where e.time // 86400000000 > u.joined_day""",
-    "only days after the one that made the account a member: fresh for every test that follows",
+    "only days after the account's third use of the material: the uses that made it a member are no evidence",
 )
 
 ACCOUNT_SCOPE = Step(

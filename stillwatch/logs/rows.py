@@ -241,7 +241,9 @@ class Converter:
         for name in ("signatures_minted", "signatures_presented"):
             columns[name] = self._digest_lists(raw[name].combine_chunks())
         columns.update({name: made[name] for name in made.schema.names})
-        columns["turns"] = pc.min_element_wise(raw["turns"], pa.scalar(np.iinfo(np.int32).max, pa.int64()))
+        columns["turns"] = pc.min_element_wise(
+            raw["turns"], pa.scalar(np.iinfo(np.int32).max, pa.int64()), skip_nulls=False
+        )
         columns["source_file"] = pa.repeat(pa.scalar(source, pa.string()), raw.num_rows)
         arrays = []
         for field in EXCHANGES:

@@ -11,6 +11,7 @@ from journey_samples import Journey
 
 from stillwatch import campaigns, logs
 from stillwatch.lab import build
+from stillwatch.lab.keyed import key_of_seed
 
 Travel = Callable[..., Journey]
 
@@ -23,6 +24,7 @@ def travel(tmp_path_factory: pytest.TempPathFactory) -> Travel:
             scenario, folder / "log", seed=seed, honest_accounts=honest_accounts, days=days, format="parquet"
         )
         workspace = folder / "workspace"
+        key_of_seed(workspace, seed)  # what lies near a line falls on one side of it, every time
         facts = {"accounts": built.accounts, "actions": built.actions} if described else {}
         logs.ingest(list(built.logs), workspace, **facts)
         found = campaigns.scan(workspace, read_texts=lambda shingles: logs.texts(workspace, shingles))

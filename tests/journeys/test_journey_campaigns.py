@@ -158,12 +158,13 @@ def test_what_a_campaign_took_and_what_the_company_did_not(hydra: Journey) -> No
     assert found.details["share"] == pytest.approx(true, abs=0.005)
     assert found.details["share_low"] <= true <= found.details["share_high"]
     company = hydra.accounts(role="enterprise")
-    (other,) = [
+    others = [
         f.details["taken"]
         for f in hydra.scan.findings
         if f.details["taken"] and len(hydra.real_names(f) & company) > 0.8 * len(company)
     ]
-    assert other["follow_ups"] > 0.3 * other["exchanges"]
+    assert others, "the company acts as one, by its text or by its card"
+    assert all(other["follow_ups"] > 0.3 * other["exchanges"] for other in others)
 
 
 def test_the_look_alikes_of_a_campaign_are_excluded(hydra: Journey) -> None:

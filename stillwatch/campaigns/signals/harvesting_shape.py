@@ -45,6 +45,8 @@ FOLLOW_UPS = 0.25
 """At most this share of the requests continue a conversation."""
 DISTINCT = 0.9
 """At least this share of the prompts is asked once only."""
+TOLD = 0.5
+"""Below this share of requests with turns or a conversation nobody can say what follows up, and there is no value."""
 BEGAN = 6
 """At least so many requests begin something; a conversation is one beginning, however long."""
 HOURS = 0.8
@@ -74,7 +76,8 @@ select s.account_id as account_id, s.family as family, count(*) as exchanges,
          / nullif(24e0 * (1e0 - power(23e0 / 24e0, sum(case when s.follow_up then 0 else 1 end))), 0e0) as hours,
        sum(s.output_tokens) * 1e0 / nullif(sum(s.input_tokens), 0) as token_yield,
        avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited,
-       avg(case when s.carried_in then 1e0 else 0e0 end) as carried_in
+       avg(case when s.carried_in then 1e0 else 0e0 end) as carried_in,
+       avg(case when s.told then 1e0 else 0e0 end) as told
 from scope as s
 group by s.account_id, s.family
 having count(*) >= {LEAST_EXCHANGES}""",
@@ -86,7 +89,7 @@ having count(*) >= {LEAST_EXCHANGES}""",
 select h.account_id as account_id, h.family as family, h.exchanges as exchanges, h.follow_ups as follow_ups,
        h.distinct_prompts as distinct_prompts, h.hours as hours, h.token_yield as token_yield, h.elicited as elicited,
        h.carried_in as carried_in,
-       case when h.distinct_prompts is null then null
+       case when h.distinct_prompts is null or h.told < {TOLD} then null
             when h.distinct_prompts >= {DISTINCT} and h.began >= {BEGAN} and h.hours >= {HOURS}
              and (h.elicited >= {ELICITED}
                   or (h.follow_ups + h.carried_in <= {FOLLOW_UPS} and coalesce(h.token_yield, {YIELD}) >= {YIELD}))

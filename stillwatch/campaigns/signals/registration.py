@@ -36,8 +36,8 @@ CARD = Card(
     ),
 )
 PROPOSES = True
-ALSO_USES = ("shared_infrastructure",)
-"""It proposes cohorts of payment tokens (`groups.groups_of_cohorts`): neither kind then confirms the group."""
+ALSO_USES = ("shared_infrastructure", "account_class")
+"""It proposes cohorts of payment tokens (`groups.groups_of_cohorts`), and one card has one type: neither confirms."""
 VALUES = Values("number")
 
 

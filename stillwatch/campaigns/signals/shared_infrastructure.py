@@ -43,6 +43,8 @@ PROPOSES = True
 KINDS = ("payment_token", "device_token", "signup_prefix", "client_prefix", "tls_fingerprint")
 VALUES = Values("codes", KINDS, table="main_values")
 LINKS = "infrastructure_links"
+ALSO_USES = ("account_class",)
+"""One card has one type: accounts that a card proposes are alike in that by themselves."""
 LEAST_ACCOUNTS = 2
 MOST_SHARE = 0.05
 """A value held by more than this share of all accounts (and by more than `MOST_FLOOR`) weighs nothing."""

@@ -54,6 +54,8 @@ CARD = Card(
 VALUES = Values("event")
 PROPOSES = True
 LINKS = "signature_links"
+ALSO_USES = ("text",)
+"""Who presents a signature sends back the history that it belongs to, and so its text."""
 LEAST_SIGNATURES = 3
 """Signatures of others that an account has to present; one may have been pasted."""
 MOST_PRESENTERS = 20

@@ -523,3 +523,14 @@ def test_parts_of_an_older_schema_are_merged_with_nulls(tmp_path, write):
     assert (done.added, done.exchanges) == (3, 6)
     assert len(Workspace(workspace).parts()) == 1
     assert read(workspace)["opening_digest"].null_count == 3
+
+
+def test_turns_that_a_log_does_not_tell_stay_unknown(tmp_path):
+    (tmp_path / "a.csv").write_text("time,account,prompt\n2026-11-01T00:00:00Z,a,hello\n")
+    (tmp_path / "b.csv").write_text(
+        "time,account,prompt,turns\n2026-11-01T00:00:01Z,a,more,\n2026-11-01T00:00:02Z,a,again,3\n"
+    )
+    ingest([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "w")
+    parts = sorted((tmp_path / "w" / "exchanges").glob("*/*.parquet"))
+    rows = pa.concat_tables([pq.read_table(part) for part in parts]).sort_by("time")
+    assert rows["turns"].to_pylist() == [None, None, 3]
