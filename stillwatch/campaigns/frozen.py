@@ -45,7 +45,7 @@ from scipy.sparse import csr_matrix
 
 from stillwatch.campaigns.explain import DECLARED, EXEMPT, WORTH_A_LOOK
 from stillwatch.campaigns.groups import Group
-from stillwatch.campaigns.scoring import ACTS_AS_ONE, HARVESTING, LEAST_KINDS, Score, kind_of
+from stillwatch.campaigns.scoring import ACTS_AS_ONE, HARVESTING, LEAST_KINDS, Score, kind_of, used_by
 from stillwatch.records import Decision
 from stillwatch.stats.combine import average_evalues
 
@@ -176,7 +176,7 @@ def kinds_of(signals: dict[str, ModuleType], proposer: str) -> tuple[list[str], 
     """Kinds of evidence for each question that can be tested on a group of this proposer."""
     asked: dict[str, set[str]] = {ACTS_AS_ONE: set(), HARVESTING: set()}
     for signal in signals.values():
-        if kind_of(signal) != kind_of(signals[proposer]):
+        if kind_of(signal) not in used_by(signals[proposer]):
             asked[signal.CARD.question].add(kind_of(signal))
     return sorted(asked[ACTS_AS_ONE]), sorted(asked[HARVESTING])
 

@@ -52,6 +52,11 @@ def kind_of(signal: ModuleType) -> str:
     return getattr(signal, "KIND", signal.CARD.name)
 
 
+def used_by(proposer: ModuleType) -> set[str]:
+    """Kinds of evidence that went into what a signal proposes: they confirm nothing of it."""
+    return {kind_of(proposer), *getattr(proposer, "ALSO_USES", ())}
+
+
 def score(
     group: Group,
     pool: Pool,
@@ -75,8 +80,7 @@ def score(
         None: signals that read times of exchanges, or what was done to accounts, are left out.
     """
     rows, members, strata = pool.for_group(group)
-    proposer = signals[group.proposer]
-    used = {kind_of(proposer), *getattr(proposer, "ALSO_USES", ())}
+    used = used_by(signals[group.proposer])
     results: list[TestResult] = []
     missing: list[str] = []
     logs: dict[str, dict[str, list[tuple[float, float]]]] = {ACTS_AS_ONE: {}, HARVESTING: {}}
