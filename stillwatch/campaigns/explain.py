@@ -33,18 +33,25 @@ SHOWN = 300
 
 
 def name_of(group: Group) -> str:
-    """A name that depends on the accounts and the proposer only: ``c-`` and six hexadecimal digits."""
-    return "c-" + sha256(group.proposer.encode() + group.accounts.astype("<i8").tobytes()).hexdigest()[:6]
+    """A name that depends on the accounts and the proposer only: ``c-`` and eight hexadecimal digits."""
+    return "c-" + sha256(group.proposer.encode() + group.accounts.astype("<i8").tobytes()).hexdigest()[:8]
 
 
 def decide(
-    result: Score, facts: Facts, looks: Sequence[Look] = (), *, rejected: bool, log_needed: float
+    result: Score,
+    facts: Facts,
+    looks: Sequence[Look] = (),
+    *,
+    rejected: bool,
+    log_needed: float,
+    placed: bool = True,
 ) -> tuple[Decision, str]:
     """The decision on one group and the reason in a few words.
 
     What an innocent explanation explains as well, for nearly all accounts, is not supported before somebody was
     asked. One organisation or payer, a contract, and the look-alikes that are told by what the accounts do have this
-    say (`alternatives.asked_first`); an explanation that merely cannot be excluded has not.
+    say (`alternatives.asked_first`); an explanation that merely cannot be excluded has not. Nor is a group supported
+    whose evidence cannot be placed on at least a handful of its accounts (`placed`, see `campaigns.placing`).
     """
     if facts.exempt >= EXEMPT * facts.members:
         return "not supported", "exempt: " + "; ".join(facts.exempt_reasons)
@@ -52,6 +59,8 @@ def decide(
         return "inconclusive", "one organisation or payer: ask it"
     if rejected and (look := asked_first(looks)) is not None:
         return "inconclusive", f"may be {look.name}: ask"
+    if rejected and not placed:
+        return "inconclusive", "those that harvest are not those that act as one"
     if rejected:
         return "supported", ""
     if result.log_evalue is None or result.log_ceiling is None:
@@ -93,12 +102,14 @@ class Examined:
 
 
 def campaign_finding(
+    name: str,
     group: Group,
     result: Score,
     members: pa.Table,
     facts: Facts,
     shape: dict[str, float],
     *,
+    apart: int,
     looks: Sequence[Look],
     examined: Examined | None,
     decision: Decision,
@@ -111,11 +122,19 @@ def campaign_finding(
     texts: Sequence[str],
     part_of: str,
 ) -> Finding:
-    """One group as a Finding; `details` holds the facts that screens and reports show."""
+    """One group as a Finding; `details` holds the facts that screens and reports show.
+
+    Parameters
+    ----------
+    name
+        Of the group as it was proposed.
+    group, members, facts, shape
+        Without the accounts that were set apart (`stillwatch.campaigns.placing`), of which there are `apart`.
+    """
     counted = members if _mostly_exempt(facts) else members.filter(pc.is_null(members["exemption"]))
     taken = examined.taken if examined else {}
     details = {
-        "campaign": name_of(group),
+        "campaign": name,
         "reason": reason,
         "accounts": len(counted),
         "exchanges": _total(counted["exchanges"]),
@@ -135,13 +154,14 @@ def campaign_finding(
             look.name for look in looks if look.excluded is False and look.open_for >= NEARLY_ALL
         ],
         "exempt": _exempt(members),
+        "set_apart": apart,
         "texts": list(texts),
         "material": examined.keys.as_json() if examined else {},
         "members": _listed(counted),
         "part_of": part_of,
     }
     return Finding(
-        subject=name_of(group),
+        subject=name,
         claim=words.claim(decision, len(counted), log_needed, result),
         decision=decision,
         results=result.results,
@@ -149,7 +169,7 @@ def campaign_finding(
         log_evalue=result.log_evalue,
         log_evalue_needed=log_needed,
         alternatives=tuple(look.as_excluded() for look in looks),
-        limits=tuple(_limits(result, counted, facts, looks, examined)),
+        limits=tuple(_limits(result, counted, facts, looks, examined, apart)),
         run=run,
         details=details,
     )
@@ -166,7 +186,12 @@ def _exempt(members: pa.Table) -> dict[str, int]:
 
 
 def _limits(
-    result: Score, members: pa.Table, facts: Facts, looks: Sequence[Look], examined: Examined | None
+    result: Score,
+    members: pa.Table,
+    facts: Facts,
+    looks: Sequence[Look],
+    examined: Examined | None,
+    apart: int,
 ) -> list[str]:
     limits = [f"not tested: {missing}" for missing in result.not_tested]
     single = sum(len(e) <= 1 for e in members["evidence"].to_pylist())
@@ -174,7 +199,12 @@ def _limits(
         limits.append(f"{single} accounts rest on the text or value that proposed the group alone")
     if facts.exempt and not _mostly_exempt(facts):
         limits.append(
-            f"{facts.exempt} exempt accounts took part in the tests; everything else is said without them"
+            f"{facts.exempt} exempt accounts took no part in the tests; everything is said without them"
+        )
+    if apart:
+        limits.append(
+            f"{apart} accounts that have the text or value as well, but neither harvest with it nor are like those "
+            "that do, took part in the tests and are set apart: nothing is said of them"
         )
     if result.log_ceiling is not None:
         limits.append(

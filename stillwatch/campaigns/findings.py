@@ -12,13 +12,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from stillwatch import plugins
 from stillwatch.campaigns.alternatives import Facts, Subject, look_alikes, read_facts
 from stillwatch.campaigns.belonging import Keys, calibrated, find_belonging, keys_of
 from stillwatch.campaigns.explain import Examined, campaign_finding, decide, iso_day, name_of, stitch
-from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.groups import LEAST_ACCOUNTS, Group
 from stillwatch.campaigns.habits import Habits, read_habits
 from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
+from stillwatch.campaigns.placing import belongs
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import Score
 from stillwatch.campaigns.share import Shares, read_shares
@@ -50,7 +52,8 @@ MEMBERS = pa.schema(
         ("exemption", pa.string()),
     ]
 )
-"""One row for each campaign and account. `decision` is the finding's, or ``exempt`` for an account with an exemption;
+"""One row for each campaign and account. `decision` is the finding's, ``exempt`` for an account with an exemption, or
+``set apart`` for one that has the text or value and nothing else in common with the others (`placing.belongs`);
 `share_low` and `share_high` are null where the share was not examined or cannot be told."""
 
 
@@ -78,14 +81,15 @@ def report_groups(
 ) -> tuple[tuple[Finding, ...], pa.Table]:
     """One finding a group, supported ones first, and the table of all members."""
     accounts = read_accounts(engine)
-    groups = proposal.groups
+    as_one = _examined(scores, rejected, log_needed)
+    names = [name_of(group) for group in proposal.groups]
+    groups, aside, unplaced = _without_others(proposal, scores, np.flatnonzero(rejected))
     who = [
         member_rows(group, result, proposal.pools[group.proposer], accounts)
         for group, result in zip(groups, scores, strict=True)
     ]
     facts = [read_facts(accounts, group.accounts) for group in groups]
-    as_one = _examined(scores, rejected, log_needed)
-    measured = _measured(engine, proposal, as_one, facts)
+    measured = _measured(engine, groups, proposal.materials, as_one, facts)
     looks, decisions = [], []
     for i, result in enumerate(scores):
         seen = measured.get(i)
@@ -95,9 +99,16 @@ def report_groups(
         kept = np.setdiff1d(np.arange(len(shares)), facts[i].exempt_at)
         habits = seen.habits if seen else None
         looks.append(look_alikes(Subject(facts[i], result, log_needed, shares[kept], habits)))
-        decision = decide(result, facts[i], looks[i], rejected=bool(rejected[i]), log_needed=log_needed)
+        decision = decide(
+            result,
+            facts[i],
+            looks[i],
+            rejected=bool(rejected[i]),
+            log_needed=log_needed,
+            placed=i not in unplaced,
+        )
         decisions.append(decision)
-    parents = _parents(groups, [d for d, _ in decisions])
+    parents = _parents(groups, names, [d for d, _ in decisions], set(as_one))
     shown = [i for i in as_one if not parents[i]]
     numbers = [measured[i].number for i in shown if i in measured]
     own = [_shingles(groups[i], proposal.materials) for i in shown if i in measured]
@@ -106,11 +117,13 @@ def report_groups(
     for i, group in enumerate(groups):
         seen = measured.get(i)
         finding = campaign_finding(
+            names[i],
             group,
             scores[i],
             who[i],
             facts[i],
             _typical(proposal.shapes[group.proposer], group),
+            apart=len(aside[i]),
             looks=looks[i],
             examined=Examined(seen.keys, seen.shares, taken.get(seen.number, {})) if seen else None,
             decision=decisions[i][0],
@@ -125,6 +138,10 @@ def report_groups(
         )
         findings.append(finding)
         tables.append(_labelled(who[i], finding))
+        if len(aside[i]):
+            others = Group(group.proposer, aside[i], group.materials)
+            rows = member_rows(others, scores[i], proposal.pools[group.proposer], accounts)
+            tables.append(_labelled(rows, finding, "set apart"))
     findings.sort(key=_rank)
     return tuple(findings), pa.concat_tables(tables)
 
@@ -148,17 +165,41 @@ class _Measured:
     habits: Habits
 
 
+def _without_others(
+    proposal: Proposal, scores: Sequence[Score], chosen: NDArray[np.int64]
+) -> tuple[list[Group], list[NDArray[np.int64]], set[int]]:
+    """The groups without the accounts that `placing.belongs` sets apart, and those accounts, for the chosen ones.
+
+    Where too few would be left, the group stays whole and its number is in the third: nobody can say whom its e-values
+    are about.
+    """
+    questions = {name: signal.CARD.question for name, signal in plugins.find("campaigns.signals").items()}
+    groups, aside = list(proposal.groups), [np.empty(0, np.int64)] * len(scores)
+    unplaced: set[int] = set()
+    for i in chosen.tolist():
+        group = groups[i]
+        mine = belongs(group, scores[i], proposal.pools[group.proposer], questions)
+        if mine.sum() < LEAST_ACCOUNTS:
+            unplaced.add(i)
+        elif not mine.all():
+            groups[i] = Group(group.proposer, group.accounts[mine], group.materials)
+            aside[i] = group.accounts[~mine]
+    return groups, aside, unplaced
+
+
 def _measured(
-    engine: Engine, proposal: Proposal, chosen: Sequence[int], facts: Sequence[Facts]
+    engine: Engine,
+    every: Sequence[Group],
+    materials: Materials,
+    chosen: Sequence[int],
+    facts: Sequence[Facts],
 ) -> dict[int, _Measured]:
     """Shares and habits of the chosen groups' accounts that are not exempt, in one pass over their exchanges."""
     chosen = [i for i in chosen if facts[i].exempt < facts[i].members]
-    groups = [proposal.groups[i] for i in chosen]
+    groups = [every[i] for i in chosen]
     reworded = engine.read("select distinct family from family_tokens")["family"].to_pylist()
-    keys = [keys_of(group, proposal.materials, frozenset(reworded)) for group in groups]
-    accounts = [
-        np.delete(proposal.groups[i].accounts, np.array(facts[i].exempt_at, np.int64)) for i in chosen
-    ]
+    keys = [keys_of(group, materials, frozenset(reworded)) for group in groups]
+    accounts = [np.delete(every[i].accounts, np.array(facts[i].exempt_at, np.int64)) for i in chosen]
     keys, backgrounds = calibrated(engine, accounts, keys)
     find_belonging(engine, accounts, keys)
     shares = read_shares(engine, keys, backgrounds)
@@ -188,8 +229,13 @@ def exempted(findings: Sequence[Finding], members: pa.Table) -> list[dict[str, A
     return told
 
 
-def _parents(groups: Sequence[Group], decisions: Sequence[str]) -> list[str]:
-    """For each group the name of a larger one that holds nearly all its accounts and says as much or more, or ""."""
+def _parents(
+    groups: Sequence[Group], names: Sequence[str], decisions: Sequence[str], examined: set[int]
+) -> list[str]:
+    """For each group the name of a larger one that holds nearly all its accounts and says as much or more, or "".
+
+    A group that was examined is never shown as part of one that was not.
+    """
     size = np.array([len(g.accounts) for g in groups])
     if not len(size):
         return []
@@ -207,8 +253,9 @@ def _parents(groups: Sequence[Group], decisions: Sequence[str]) -> list[str]:
             j for j, n in zip(shared.indices[at], shared.data[at], strict=True) if n >= CONTAINED * size[i]
         ]
         for j in sorted(near, key=lambda j: place[j]):
-            if place[j] < place[i] and not parents[j] and decisions[j] in ("supported", decisions[i]):
-                parents[i] = name_of(groups[j])
+            says = decisions[j] in ("supported", decisions[i]) and (j in examined or i not in examined)
+            if place[j] < place[i] and not parents[j] and says:
+                parents[i] = names[j]
                 break
     return parents
 
@@ -244,10 +291,10 @@ def _texts(group: Group, materials: Materials, read_texts: ReadTexts | None) -> 
     return tuple(stitch(read_texts([int(s) for s in _shingles(group, materials)[:200]])))
 
 
-def _labelled(who: pa.Table, finding: Finding) -> pa.Table:
+def _labelled(who: pa.Table, finding: Finding, decision: str = "") -> pa.Table:
     columns = {
         "campaign": pa.array([finding.subject] * len(who), pa.string()),
-        "decision": pc.if_else(pc.is_valid(who["exemption"]), "exempt", finding.decision),
+        "decision": pc.if_else(pc.is_valid(who["exemption"]), "exempt", decision or finding.decision),
         **{name: who[name] for name in MEMBERS.names[2:]},
     }
     return pa.table(columns, schema=MEMBERS)

@@ -9,13 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.likeness import common_codes, common_span
 from stillwatch.campaigns.pool import Pool, codes
 from stillwatch.campaigns.scoring import Score
 from stillwatch.campaigns.share import Shares
 from stillwatch.engine.duckdb import Engine
-
-COVERAGE = 0.8
-"""A number counts as alike when it lies in the shortest span that holds this share of the members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +194,6 @@ def alike(values: NDArray) -> NDArray[np.bool_]:
     if values.dtype == np.int8:
         return values == 1
     if values.dtype.kind == "f":
-        known = np.sort(values[~np.isnan(values)])
-        need = int(np.ceil(COVERAGE * len(known)))
-        if need < 2:
-            return np.zeros(len(values), bool)
-        start = int(np.argmin(known[need - 1 :] - known[: len(known) - need + 1]))
-        return (values >= known[start]) & (values <= known[start + need - 1])
-    codes, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts[where] >= 2) & (codes[where] >= 0)
+        span = common_span(values)
+        return np.zeros(len(values), bool) if span is None else (values >= span[0]) & (values <= span[1])
+    return np.isin(values, common_codes(values))

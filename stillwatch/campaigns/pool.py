@@ -1,4 +1,8 @@
-"""The matched pool: what is known of every account that a group could have been drawn from."""
+"""The matched pool: what is known of every account that a group could have been drawn from.
+
+Exempt accounts are in no pool: they are not tested, and nobody is compared with them. Customers who harvest with
+permission would make harvesting look ordinary among accounts of their volume, and hide those who have none.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +79,10 @@ class Pool:
         set_(self, "_slices", dict(zip(levels.tolist(), bounds, strict=True)))
         set_(self, "_level", level)
         set_(self, "_draw", draw)
+
+    def holds(self, accounts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these accounts the pool knows; shape as given."""
+        return np.isin(accounts, self._sorted)
 
     def for_group(self, group: Group) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the pool for one group, positions of its members among them, and strata of volume and model.
@@ -162,7 +170,10 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
         For groups of materials: accounts that repeat shared text, each in the scope of each of its materials.
         None: every account, over all its exchanges.
     """
-    population = engine.read("select account_id, exchanges, model from population order by account_id")
+    population = engine.read(
+        "select p.account_id as account_id, p.exchanges as exchanges, p.model as model from population as p "
+        "left join accounts as a on a.account_id = p.account_id where a.exemption is null order by 1"
+    )
     ids = population["account_id"].to_numpy()
     common = population["model"].value_counts()
     ranked = pc.array_sort_indices(pc.struct_field(common, "counts"), order="descending")
@@ -172,12 +183,13 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
         account, scope = ids, np.full(len(ids), -1)
         uses = population["exchanges"].to_numpy()
     else:
-        account, scope = materials.account, materials.material
+        listed = np.isin(materials.account, ids)
+        account, scope = materials.account[listed], materials.material[listed]
         carried = engine.read("select account_id, family, uses from material_uses")
         keys = _pairs(carried["account_id"].to_numpy(), carried["family"].to_numpy())
         # An account may repeat a part of a material by which exchanges are not looked up: then that part's count.
         uses = _aligned(keys, carried["uses"].to_numpy().astype(np.int64), _pairs(account, scope), -1)
-        uses = np.where(uses < 0, materials.uses, uses)
+        uses = np.where(uses < 0, materials.uses[listed], uses)
     where = np.searchsorted(ids, account)
     values = {
         name: _read_values(engine, name, signal.VALUES, account, scope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
@@ -76,9 +76,12 @@ def score(
 
     Parameters
     ----------
+    group
+        Its exempt accounts are in no pool and take no part.
     timings
         None: signals that read times of exchanges, or what was done to accounts, are left out.
     """
+    group = replace(group, accounts=group.accounts[pool.holds(group.accounts)])
     rows, members, strata = pool.for_group(group)
     used = used_by(signals[group.proposer])
     results: list[TestResult] = []

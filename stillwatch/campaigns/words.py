@@ -186,6 +186,10 @@ def explained(finding: Finding, titles: Mapping[str, str]) -> list[tuple[str, st
     rows += _labelled("not excluded", [f"for nearly all accounts: {n}" for n in facts["open_for_nearly_all"]])
     apart = [f"{n:,} accounts: {reason}" for reason, n in facts["exempt"].items()]
     rows += _labelled("exempt", [*apart, "they stand apart; what follows is without them"] if apart else [])
+    if facts.get("set_apart"):
+        rows.append(
+            ("set apart", f"{facts['set_apart']:,} accounts that have this in common and nothing else")
+        )
     rows.append(("proposed by", titles.get(facts["proposed_by"], facts["proposed_by"])))
     rows += [("", f"“{text[:400]}”") for text in facts["texts"][:3]]
     rows += _labelled("confirmed by", facts["confirmed_by"] or ["nothing that the proposer did not use"])

@@ -225,7 +225,7 @@ def _span(row: dict[str, Any]) -> str:
 
 def _why(row: dict[str, Any]) -> str:
     evidence = ", ".join(row["evidence"])
-    return f"(exempt) {evidence}" if row["decision"] == "exempt" else evidence
+    return f"({row['decision']}) {evidence}" if row["decision"] in ("exempt", "set apart") else evidence
 
 
 def _show_exchanges(workspace: Path, members: Any, names: dict[int, str], *, json: bool) -> None:

@@ -46,7 +46,9 @@ def asked(proposer: str) -> set[str]:
     }
     nobody = np.empty(0, np.int64)
     pool = SimpleNamespace(
-        values=dict.fromkeys(SIGNALS, nobody), for_group=lambda group: (nobody, nobody, nobody)
+        values=dict.fromkeys(SIGNALS, nobody),
+        for_group=lambda group: (nobody, nobody, nobody),
+        holds=lambda accounts: np.ones(len(accounts), bool),
     )
     timings = SimpleNamespace(of=lambda group: (nobody,) * 3, interventions=lambda group: nobody)
     result = score(Group(proposer, nobody), pool, signals, gamma=3.0, seed=1, timings=timings)
