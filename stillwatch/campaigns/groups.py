@@ -28,6 +28,8 @@ REPEATED = 0.6
 
 COHORT_CARD = 3
 """Accounts that one card pays for before it can be part of a cohort."""
+COHORT_BEYOND = 1.5
+"""Infrastructure puts a card together with others when the group that it proposes has this many times its accounts."""
 COHORT_GAP, COHORT_SPAN = 1.5, 14.0
 """Days between the medians of neighbouring cards, and from the first to the last of a cohort."""
 
@@ -181,8 +183,10 @@ def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Grou
     cards
         account_id, payment_token, created (days); one row an account, none null.
     known
-        Groups that anything but infrastructure proposed. A card with half of its accounts in one of them is left out:
-        the cohort is for those that nothing else puts together.
+        Groups that the other signals proposed. A card with half of its accounts in one of them is left out: the cohort
+        is for cards that nothing else puts together. A card is such a group itself, so that those of infrastructure
+        count from `COHORT_BEYOND` times its accounts only: devices and addresses then tie it to others, as a
+        reseller's do.
     """
     token, code = np.unique(cards["payment_token"].to_numpy(), return_inverse=True)
     account, created = cards["account_id"].to_numpy(), cards["created"].to_numpy()
@@ -195,7 +199,7 @@ def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Grou
             groups_of.setdefault(member, []).append(i)
     lined = []
     for part in parts:
-        if len(part) >= COHORT_CARD and 2 * _together(account[part], groups_of) < len(part):
+        if len(part) >= COHORT_CARD and not _put_together(account[part], groups_of, known):
             low, middle, high = np.quantile(created[part], [0.1, 0.5, 0.9])
             if high - low <= COHORT_SPAN:
                 lined.append((float(middle), part))
@@ -212,10 +216,16 @@ def groups_of_cohorts(cards: pa.Table, known: Sequence[Group] = ()) -> list[Grou
     return [Group("registration", accounts) for accounts in large]
 
 
-def _together(accounts: NDArray[np.int64], groups_of: dict[int, list[int]]) -> int:
-    """The most of these accounts that one group holds."""
+def _put_together(
+    accounts: NDArray[np.int64], groups_of: dict[int, list[int]], known: Sequence[Group]
+) -> bool:
+    """Whether one of the known groups holds half of a card's accounts, and is more than that card."""
     held = Counter(i for a in accounts.tolist() for i in groups_of.get(a, ()))
-    return max(held.values(), default=0)
+    for i, count in held.items():
+        beyond = len(known[i].accounts) >= COHORT_BEYOND * len(accounts)
+        if 2 * count >= len(accounts) and (known[i].proposer != "shared_infrastructure" or beyond):
+            return True
+    return False
 
 
 def _leiden(

@@ -19,7 +19,7 @@ from stillwatch.campaigns.scoring import HARVESTING, Score
 
 HARVESTS = "harvesting_shape"
 LEANS, LIKE = float(np.log(3)), float(np.log(20))
-"""Log likelihood ratio that an account needs which was seen harvesting, and which was not."""
+"""Log likelihood ratio that an account needs, and one of which nobody can tell whether it harvests."""
 
 
 def belongs(group: Group, result: Score, pool: Pool, questions: Mapping[str, str]) -> NDArray[np.bool_]:
@@ -27,9 +27,10 @@ def belongs(group: Group, result: Score, pool: Pool, questions: Mapping[str, str
 
     The accounts seen harvesting in the group's scope are the core. For each signal of "acts as one" that spoke for the
     group, an account has what is common in the core or has not; the two shares, of the core and of the matched
-    accounts outside, are one likelihood ratio, and the signals are multiplied as if they were independent (naive
-    Bayes; Hand & Yu 2001, Int. Statistical Review, on why that places accounts well even where they are not). The
-    ratio is no p-value, and nothing is claimed by it: it only takes accounts away from what the e-values support.
+    accounts outside, are one likelihood ratio. Harvesting itself is another, of the group's share and theirs. They
+    are multiplied as if they were independent (naive Bayes; Hand & Yu 2001, Int. Statistical Review, on why that
+    places accounts well even where they are not). The ratio is no p-value, and nothing is claimed by it: it only
+    takes accounts away from what the e-values support.
 
     Parameters
     ----------
@@ -46,33 +47,39 @@ def belongs(group: Group, result: Score, pool: Pool, questions: Mapping[str, str
     exempt = ~pool.holds(group.accounts)
     if HARVESTS not in pool.values:
         return np.ones(len(group.accounts), bool)
-    harvests = np.zeros(len(group.accounts), bool)
-    harvests[who] = pool.values[HARVESTS][rows[members]] == 1
-    if harvests.sum() < LEAST_ACCOUNTS:
+    harvests = pool.values[HARVESTS][rows]
+    inside = np.zeros(len(rows), bool)
+    inside[members] = True
+    core = inside & (harvests == 1)
+    if core.sum() < LEAST_ACCOUNTS:
         return np.ones(len(group.accounts), bool)
-    core = np.zeros(len(rows), bool)
-    core[members] = harvests[who]
-    outside = np.ones(len(rows), bool)
-    outside[members] = False
     ratio = np.zeros(len(group.accounts))
+    ratio[who] = _ratio(harvests >= 0, harvests == 1, inside, ~inside)[members]
     for test in result.results:
         name = test.test.partition("@")[0]
         if name in pool.values and questions[name] != HARVESTING and (test.log_evalue or 0.0) > 0:
-            ratio[who] += _ratio(pool.values[name][rows], core, outside)[members]
-    return exempt | (ratio >= np.where(harvests, LEANS, LIKE))
+            known, has = _common(pool.values[name][rows], core)
+            ratio[who] += _ratio(known, has, core, ~inside)[members]
+    told = np.zeros(len(group.accounts), bool)
+    told[who] = harvests[members] >= 0
+    return exempt | (ratio >= np.where(told, LEANS, LIKE))
 
 
-def _ratio(values: NDArray, core: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Log likelihood ratio of each row; 0 where nothing is known of it."""
-    if values.ndim == 2:
-        known = (values >= 0).any(axis=1)
-        has = np.any([_has(column, core) for column in values.T], axis=0)
-    else:
-        known = ~np.isnan(values) if values.dtype.kind == "f" else values >= 0
-        has = _has(values, core)
-    inside = (has[core & known].sum() + 1) / ((core & known).sum() + 2)
+def _ratio(
+    known: NDArray[np.bool_], has: NDArray[np.bool_], inside: NDArray[np.bool_], outside: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Log likelihood ratio of each row; 0 where nothing is known of it. Shares are Laplace's, so never 0 or 1."""
+    ours = (has[inside & known].sum() + 1) / ((inside & known).sum() + 2)
     others = (has[outside & known].sum() + 1) / ((outside & known).sum() + 2)
-    return np.where(known, np.where(has, np.log(inside / others), np.log((1 - inside) / (1 - others))), 0.0)
+    return np.where(known, np.where(has, np.log(ours / others), np.log((1 - ours) / (1 - others))), 0.0)
+
+
+def _common(values: NDArray, core: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of which rows something is known, and which have what is common in the core."""
+    if values.ndim == 2:
+        return (values >= 0).any(axis=1), np.any([_has(column, core) for column in values.T], axis=0)
+    known = ~np.isnan(values) if values.dtype.kind == "f" else values >= 0
+    return known, _has(values, core)
 
 
 def _has(values: NDArray, core: NDArray[np.bool_]) -> NDArray[np.bool_]:

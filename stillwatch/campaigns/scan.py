@@ -240,7 +240,7 @@ def propose(
         "join population as p on p.account_id = a.account_id where a.payment_token is not null",
         "cards",
     )
-    groups += groups_of_cohorts(cards, [g for g in groups if g.proposer != "shared_infrastructure"])
+    groups += groups_of_cohorts(cards, groups)
     pools["registration"], shapes["registration"] = account_pool, account_shape
     linked = [g.accounts for g in groups if not g.materials]
     timings = read_timings(engine, np.unique(np.concatenate([*linked, np.empty(0, np.int64)])), STOPPING)

@@ -190,6 +190,24 @@ def test_a_card_of_which_half_is_in_a_known_group_is_left_out(inside: int, left_
     assert sets(groups_of_cohorts(cards(days), known)) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("proposer", "more", "left_out"),
+    [
+        ("shared_infrastructure", 0, False),  # the card itself
+        ("shared_infrastructure", 1, False),
+        ("shared_infrastructure", 2, True),  # devices and addresses tie it to others
+        ("shared_prompt", 0, True),  # its accounts are put together by what they send
+    ],
+)
+def test_a_card_that_something_else_puts_together_is_in_no_cohort(
+    proposer: str, more: int, left_out: bool
+) -> None:
+    week = {card: [50.0, 50.1, 50.2] for card in (1, 2, 3)}
+    known = Group(proposer, np.array([*of(3), *range(9000, 9000 + more)]))
+    (found,) = groups_of_cohorts(cards(week), [known])
+    assert tuple(found.accounts.tolist()) == (of(1, 2) if left_out else of(1, 2, 3))
+
+
 def test_no_cards_are_no_cohorts() -> None:
     assert groups_of_cohorts(cards({})) == []
 

@@ -69,17 +69,19 @@ def test_an_account_like_the_others_stays_without_having_been_seen_harvesting() 
     assert belongs(group, SPOKE, pool, QUESTIONS).all()
 
 
-def test_nothing_is_known_of_an_account_without_values() -> None:
+@pytest.mark.parametrize(("harvests", "stays"), [(1, True), (0, False), (-1, False)])
+def test_of_an_account_without_values_harvesting_alone_speaks(harvests: int, stays: bool) -> None:
     group, pool = made(strangers=0)
     pool.values["registration"][0], pool.values["account_class"][0] = np.nan, -1
+    pool.values["harvesting_shape"][0] = harvests
     kept = belongs(group, SPOKE, pool, QUESTIONS)
-    assert not kept[0] and kept[1:].all()
+    assert kept[0] == stays and kept[1:].all()
 
 
 def test_a_signal_that_did_not_speak_for_the_group_says_nothing() -> None:
-    group, pool = made(strangers=15)
+    group, pool = made(strangers=15, harvest_of_strangers=1)
     silent = told(registration=-1.0, account_class=0.0, harvesting_shape=30.0)
-    assert not belongs(group, silent, pool, QUESTIONS).any()
+    assert belongs(group, silent, pool, QUESTIONS).all()
 
 
 def test_without_harvesters_there_is_no_core() -> None:
