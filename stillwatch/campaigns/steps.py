@@ -7,7 +7,8 @@ from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
 from stillwatch.engine.steps import Step, most_frequent
 
 _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as prompt_digest, "\
-    "x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.elicitation as elicitation, "\
+    "x.input_tokens as input_tokens, x.output_tokens as output_tokens, "\
+    "coalesce(x.elicitation, 0) > 0 or coalesce(x.logprobs, false) or coalesce(x.n_choices, 1) > 1 as elicits, "\
     "case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true) "\
     "else coalesce(x.time > c.start, false) end as follow_up, "\
     "coalesce(x.turns > 1 and x.time = n.start, false) as carried_in, "\

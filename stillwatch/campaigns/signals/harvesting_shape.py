@@ -15,12 +15,12 @@ from stillwatch.stats.sequential import predict_events
 
 CARD = Card(
     name="harvesting_shape",
-    version="2",
+    version="3",
     title="shape of harvesting",
     question="shape of harvesting",
     null="A member is at most gamma times as likely, in odds, as an account drawn from the matched pool to have the "
     "shape of harvesting: no repeat, at all hours, and either separate tasks with more text taken than given or "
-    "requests for reasoning, grades or rewritings.",
+    "requests for more than an answer: reasoning, grades, rewritings, probabilities, several choices.",
     unit="account",
     access=("exchanges.time", "exchanges.prompt_digest", "exchanges.turns|exchanges.conversation_id"),
     sources=(
@@ -54,8 +54,9 @@ HOURS = 0.8
 YIELD = 1.0
 """At least this many output tokens for each input token, and no conversations from elsewhere; or else"""
 ELICITED = 0.5
-"""at least this share of the requests asks for reasoning, grading or rewriting: a judge reads more than it writes, and
-who relays or replays conversations to harvest them has follow-ups or carries in their history."""
+"""at least this share of the requests asks for more than an answer (reasoning, grading, rewriting, the probabilities of
+tokens, several choices): a judge reads more than it writes, short answers with probabilities train a student too, and who
+relays or replays conversations to harvest them has follow-ups or carries in their history."""
 
 
 def steps() -> list[Step]:
@@ -75,7 +76,7 @@ select s.account_id as account_id, s.family as family, count(*) as exchanges,
        count(distinct case when s.follow_up then null else s.time // 3600000000 % 24 end) * 1e0
          / nullif(24e0 * (1e0 - power(23e0 / 24e0, sum(case when s.follow_up then 0 else 1 end))), 0e0) as hours,
        sum(s.output_tokens) * 1e0 / nullif(sum(s.input_tokens), 0) as token_yield,
-       avg(case when s.elicitation > 0 then 1e0 else 0e0 end) as elicited,
+       avg(case when s.elicits then 1e0 else 0e0 end) as elicited,
        avg(case when s.carried_in then 1e0 else 0e0 end) as carried_in,
        avg(case when s.told then 1e0 else 0e0 end) as told
 from scope as s

@@ -198,6 +198,12 @@ def test_single_tasks_round_the_clock() -> None:
         ),
         pytest.param(day_of(96, **JUDGE, elicitation=2), 1, id="a judge"),
         pytest.param(day_of(96, **JUDGE), 0, id="documents summed up"),
+        pytest.param(day_of(96, **JUDGE, logprobs=True), 1, id="short answers with their probabilities"),
+        pytest.param(day_of(96, **JUDGE, n_choices=4), 1, id="several choices"),
+        pytest.param(day_of(96, **JUDGE, n_choices=1, logprobs=False), 0, id="one choice, asked for by name"),
+        pytest.param(
+            day_of(96, **JUDGE, logprobs=lambda i: i % 3 == 0), 0, id="probabilities for a third of them"
+        ),
         pytest.param(day_of(96, **TASKS, prompt_digest=lambda i: i % 24), 0, id="one list repeated"),
         pytest.param(
             day_of(96, **TASKS, prompt_digest=lambda i: i % 24, elicitation=1), 0, id="one list of reasoning"
