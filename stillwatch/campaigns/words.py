@@ -73,7 +73,7 @@ def harvest(shape: dict[str, float]) -> list[str]:
         "distinct_prompts": "{:.0%} of its prompts are asked once only",
         "hours": "it uses {:.0%} of the hours of the day that random times would",
         "token_yield": "it takes {:.1f} tokens for each token it sends",
-        "elicited": "{:.0%} of its requests ask for more than an answer: reasoning, grades, rewritings or probabilities",
+        "elicited": "{:.0%} of its requests ask for reasoning, grades, rewritings, probabilities or several choices",
     }
     return [text.format(shape[key]) for key, text in phrases.items() if shape.get(key) is not None]
 

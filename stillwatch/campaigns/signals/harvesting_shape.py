@@ -55,8 +55,8 @@ YIELD = 1.0
 """At least this many output tokens for each input token, and no conversations from elsewhere; or else"""
 ELICITED = 0.5
 """at least this share of the requests asks for more than an answer (reasoning, grading, rewriting, the probabilities of
-tokens, several choices): a judge reads more than it writes, short answers with probabilities train a student too, and who
-relays or replays conversations to harvest them has follow-ups or carries in their history."""
+tokens, several choices): a judge reads more than it writes, short answers with probabilities train a student too, and
+who relays or replays conversations to harvest them has follow-ups or carries in their history."""
 
 
 def steps() -> list[Step]:
