@@ -17,6 +17,9 @@ Decision = Literal["supported", "not supported", "inconclusive", "not tested"]
 NullMethod = Literal["exact", "permutation", "asymptotic", "simulation", "betting"]
 Checked = Literal["checked", "not checked", "violated"]
 TLP = Literal["TLP:RED", "TLP:AMBER+STRICT", "TLP:AMBER", "TLP:GREEN", "TLP:CLEAR"]
+CaseStatus = Literal["open", "sealed", "closed", "withdrawn"]
+NoticeKind = Literal["alert", "demarche", "disclosure", "partner", "correction"]
+DeliveryEvent = Literal["delivered", "acknowledged", "answered", "followed up", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,156 @@ class Indicator:
             raise ValueError(f"confidence is 0 to 100, found {self.confidence}")
         if not self.valid_until:
             raise ValueError("an indicator needs valid_until")
+
+
+@dataclass(frozen=True, slots=True)
+class Custody:
+    """One step in the life of a piece of evidence: who had it, when, and what was done."""
+
+    evidence: str
+    """sha256 of the bytes."""
+    at: str
+    by: str
+    action: str
+    """What happened: ``collected``, ``added``, ``exported``, ``imported``, ``deleted``."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A party was asked to answer a claim, and by when."""
+
+    party: str
+    finding: str
+    """Id of the finding, or empty for the whole case."""
+    at: str
+    due: str
+    """ISO date; after it, without an answer, every output says "no answer by" this date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a named party says to a claim; it stands beside the claim, as large, in every output."""
+
+    party: str
+    finding: str
+    """Id of the finding, or empty for the whole case."""
+    statement: str
+    received_at: str
+    recorded_by: str
+    evidence: tuple[str, ...] = ()
+    id: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", digest(_without_id(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A finding that was wrong. It stays in the case, shown as withdrawn or corrected."""
+
+    finding: str
+    at: str
+    by: str
+    reason: str
+    replaced_by: str = ""
+    """Id of the finding that corrects it; empty: it is withdrawn and nothing takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark by somebody who works on the case; it is not evidence."""
+
+    at: str
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One document that was written to be sent. The program itself sends nothing."""
+
+    kind: NoticeKind
+    language: str
+    """BCP 47, such as ``en`` or ``ar``."""
+    created_at: str
+    created_by: str
+    title: str
+    addressees: tuple[str, ...]
+    tlp: TLP
+    classification: str
+    findings: tuple[str, ...]
+    due: str = ""
+    """ISO date by which an answer or an action is asked for."""
+    corrects: tuple[str, ...] = ()
+    """Ids of the notices that this one corrects."""
+    content: dict[str, Any] = field(default_factory=dict)
+    """The document itself, see `stillwatch.cases.content`. JSON values only."""
+    id: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", digest(_without_id(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one notice at one addressee, as somebody recorded it. The latest record of the two counts."""
+
+    notice: str
+    addressee: str
+    at: str
+    by: str
+    event: DeliveryEvent
+    text: str = ""
+    due: str = ""
+    """ISO date of the next follow-up; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A signature over the state of a case at one moment."""
+
+    case: str
+    seq: int
+    """Entries of the case's journal that it covers."""
+    head: str
+    """Digest of the last of them."""
+    at: str
+    by: str
+    public_key: str
+    """Ed25519, raw, hexadecimal."""
+    signature: str
+    """Over the canonical JSON of the other fields but `timestamp`; hexadecimal."""
+    timestamp: str = ""
+    """An RFC 3161 token over `signature`, base64, where one was obtained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One file: what was found, on what it rests, who was told, and what they answered."""
+
+    id: str
+    """``C-`` and a number."""
+    title: str
+    status: CaseStatus
+    opened_at: str
+    tlp: TLP
+    subjects: tuple[str, ...]
+    """Pseudonyms, such as the name of a campaign; never a person."""
+    findings: tuple[Finding, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    custody: tuple[Custody, ...] = ()
+    runs: tuple[Run, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
+    notes: tuple[Note, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    indicators: tuple[Indicator, ...] = ()
+    seals: tuple[Seal, ...] = ()
+    head: str = ""
+    """Digest of the last entry of its journal."""
 
 
 def as_json(record: Any) -> str:
