@@ -1,0 +1,172 @@
+"""A claim and the answer to it, side by side and drawn alike: the same two panels in reports and notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from stillwatch.cases.content import Beside, Panel, Paragraph, Quote, Span, Text
+from stillwatch.cases.languages import Language
+from stillwatch.errors import InputError
+from stillwatch.records import Answer, Asked, Case, Finding, Withdrawal
+
+Party = Callable[[str], Text]
+"""How a party is called in a document."""
+
+
+def name_of(finding: Finding) -> str:
+    """What a finding is about, as short as the case knows it."""
+    return str(finding.details.get("campaign") or finding.subject)
+
+
+def user(text: str) -> Text:
+    """Words from elsewhere."""
+    return (Span(text, "user"),) if text else ()
+
+
+def code(text: str) -> Text:
+    """An identifier."""
+    return (Span(text, "code"),) if text else ()
+
+
+def joined(parts: list[Text], between: str = "; ") -> Text:
+    """Texts behind one another."""
+    spans: list[Span] = []
+    for part in parts:
+        if spans:
+            spans.append(Span(between))
+        spans += part
+    return tuple(spans)
+
+
+def moment(text: str, what: str) -> datetime:
+    """A stored time or day as a time in UTC.
+
+    Raises
+    ------
+    InputError
+        It is neither.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise InputError(f"{what}: expected an ISO day or time, found {text!r}") from problem
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def withdrawal_of(case: Case, finding: str) -> Withdrawal | None:
+    """The latest word on a finding that was wrong; None for one that stands."""
+    said = [w for w in case.withdrawals if w.finding == finding]
+    return max(said, key=lambda w: moment(w.at, "withdrawal")) if said else None
+
+
+def answers_to(case: Case, finding: str) -> list[Answer]:
+    """Answers to one finding, or (empty id) to the whole case, in the order in which they came."""
+    return sorted((a for a in case.answers if a.finding == finding), key=lambda a: a.received_at)
+
+
+def answered(case: Case, asked: Asked) -> bool:
+    """Whether a party answered what it was asked; an answer to the whole case answers every question."""
+    answers = [a for a in case.answers if a.party == asked.party]
+    return any(a.finding in ("", asked.finding) or not asked.finding for a in answers)
+
+
+def waiting(case: Case, finding: str) -> list[Asked]:
+    """Questions about a finding that have no answer, the latest date of each party only."""
+    latest: dict[str, Asked] = {}
+    for asked in case.asked:
+        if asked.finding == finding and not answered(case, asked):
+            known = latest.get(asked.party)
+            if known is None or asked.due >= known.due:
+                latest[asked.party] = asked
+    return list(latest.values())
+
+
+def spoken_of(case: Case, finding: str) -> bool:
+    """Whether somebody was asked about a finding, or answered."""
+    return any(a.finding == finding for a in case.asked) or any(a.finding == finding for a in case.answers)
+
+
+def answer_panel(case: Case, finding: str, lang: Language, today: date, party: Party) -> Panel:
+    """What the party concerned says, or that it says nothing, and since when."""
+    blocks: list[Paragraph | Quote] = [
+        Quote(
+            user(answer.statement),
+            lang.say("answer.by", party=party(answer.party), at=lang.day(answer.received_at)),
+            (answer.id,),
+        )
+        for answer in answers_to(case, finding)
+    ]
+    for asked in waiting(case, finding):
+        due = moment(asked.due, f"date by which {asked.party!r} was asked to answer").date()
+        key = "answer.none" if today > due else "answer.waiting"
+        text = lang.say(key, due=due, party=party(asked.party), at=(Span(lang.day(asked.at)),))
+        blocks.append(Paragraph(text, (case.id,)))
+    if finding:
+        whole = sorted({a.party for a in answers_to(case, "")})
+        blocks += [Paragraph(lang.say("answer.whole", party=party(p)), (case.id,)) for p in whole]
+    if not blocks:
+        blocks = [Paragraph(lang.say("answer.not_asked"), (case.id,))]
+    return Panel(lang.say("finding.answer"), tuple(blocks))
+
+
+def decision_words(finding: Finding, lang: Language) -> Text:
+    """The decision as the language says it."""
+    return lang.say("decision." + finding.decision.replace(" ", "_"))
+
+
+def claim_panel(case: Case, finding: Finding, lang: Language) -> Panel:
+    """The claim, or that it was withdrawn or corrected, why, and what it says now."""
+    gone = withdrawal_of(case, finding.id)
+    if gone is not None:
+        new = replacement(case, gone)
+        at = (Span(lang.day(gone.at)),)
+        said = user(finding.claim)
+        text = (
+            lang.say("finding.claim_withdrawn", at=at, reason=user(gone.reason), claim=said)
+            if new is None
+            else lang.say(
+                "finding.claim_corrected", at=at, reason=user(gone.reason), claim=said, new=user(new.claim)
+            )
+        )
+        sources = (finding.id,) if new is None else (finding.id, new.id)
+        return Panel(lang.say("finding.claim"), (Paragraph(text, (*sources, case.id)),))
+    decision = decision_words(finding, lang)
+    why = str(finding.details.get("reason") or "")
+    said = (
+        lang.say("finding.decision_why", decision=decision, why=user(why))
+        if why
+        else lang.say("finding.decision", decision=decision)
+    )
+    blocks = (Paragraph(user(finding.claim), (finding.id,)), Paragraph(said, (finding.id,)))
+    return Panel(lang.say("finding.claim"), blocks)
+
+
+def replacement(case: Case, gone: Withdrawal) -> Finding | None:
+    """The finding that corrects a withdrawn one."""
+    return next((f for f in case.findings if gone.replaced_by and f.id == gone.replaced_by), None)
+
+
+def beside(case: Case, finding: Finding, lang: Language, today: date, party: Party) -> Beside:
+    """A claim and the answer to it."""
+    return Beside(claim_panel(case, finding, lang), answer_panel(case, finding.id, lang, today, party))
+
+
+def whole_case(case: Case, lang: Language, today: date, party: Party, title: str) -> Beside | None:
+    """The answers to the case as a whole beside what it claims; None where nobody was asked about the whole."""
+    if not spoken_of(case, ""):
+        return None
+    standing = [f for f in case.findings if f.decision == "supported" and withdrawal_of(case, f.id) is None]
+    claims = tuple(
+        Paragraph(lang.say("report.supported", subject=name_of(f), claim=f.claim), (f.id,))
+        for f in standing[:CLAIMS]
+    )
+    if len(standing) > CLAIMS:
+        more = lang.say("report.more_supported", n=len(standing) - CLAIMS)
+        claims = (*claims, Paragraph(more, (case.id,)))
+    nothing = (Paragraph(lang.say("report.claims_nothing"), (case.id,)),)
+    return Beside(Panel(lang.say(title), claims or nothing), answer_panel(case, "", lang, today, party))
+
+
+CLAIMS = 10
+"""Claims repeated beside an answer to the whole case."""
