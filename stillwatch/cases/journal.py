@@ -1,15 +1,12 @@
 """An append-only, hash-chained journal: who did what to a workspace or case, in an order that cannot be edited.
 
 One entry is one line of canonical JSON (ASCII, sorted keys), so `grep` reads it and no text direction mark in a
-body can redraw a terminal. `digest` is the sha256 of the line without the digest itself, `previous` the digest of
-the line before; the construction is that of a linked timestamp [1]_.
+body can redraw a terminal. `stillwatch.cases.chain` says how a line is chained to the one before it.
 
 What the chain shows: an entry that was changed, removed from the middle, added in between or moved is found, and
 the first broken one is named. What it cannot show alone: that the *last* entries were cut off cleanly, or that
 somebody rewrote everything from one entry on. For that, note `Journal.head` somewhere else and hand it to
 `Journal.verify` later.
-
-.. [1] Haber and Stornetta, "How to time-stamp a digital document", Journal of Cryptology 3 (1991), section 5.1.
 """
 
 from __future__ import annotations
@@ -21,39 +18,19 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stillwatch.cases.chain import START, Entry, check_body, check_link, link, moment, parse
 from stillwatch.errors import InputError, IntegrityError
 
-START = "0" * 64
-"""`previous` of the first entry."""
+__all__ = ["START", "TORN", "Entry", "Journal"]
 
 TORN = "journal.torn"
 """Kind of the entry that records a tail which was cut off in the middle of a write and moved aside."""
 
 _log = logging.getLogger(__name__)
-_FIELDS = {"seq", "time", "kind", "body", "previous", "digest"}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a journal."""
-
-    seq: int
-    """Counts from 1."""
-    time: str
-    """When it was written: ISO 8601, UTC, microseconds."""
-    kind: str
-    """What happened, as ``noun.verb``: ``vault.revealed``, ``scan.finished``."""
-    body: dict[str, Any]
-    """JSON values."""
-    previous: str
-    """Digest of the entry before; `START` for the first."""
-    digest: str
-    """sha256 of the canonical JSON of the other five fields."""
 
 
 class Journal:
@@ -97,15 +74,11 @@ class Journal:
         IntegrityError
             The last entry does not match its digest: nothing is added to a broken chain.
         """
-        if not kind:
-            raise InputError("a journal entry needs a kind, such as 'scan.finished'")
-        if at is not None and at.tzinfo is None:
-            raise InputError(f"the time of a journal entry needs a time zone, found {at.isoformat()}")
-        moment = (at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
-        _canonical(self._checked(kind, body))  # refuse before the file is touched
+        check_body(kind, body)  # refuse before the file is touched
+        time = moment(at)
         with self._locked(write=True) as file:
             last = self._mend(file)
-            return self._write(file, last, moment, kind, dict(body))
+            return self._write(file, last, time, kind, body)
 
     def entries(self) -> Iterator[Entry]:
         """Every entry from the first on, each checked against its digest and the one before.
@@ -121,16 +94,7 @@ class Journal:
             previous = START
             for seq, line in enumerate(file, 1):
                 entry = self._parse(line, seq)
-                if entry.previous != previous:
-                    raise IntegrityError(
-                        f"{self.path}: entry {seq} (line {seq})",
-                        f"{previous} of the entry before it",
-                        f"{entry.previous}; an entry was removed, added or moved here",
-                    )
-                if entry.seq != seq:
-                    raise IntegrityError(
-                        f"{self.path}: entry {seq} (line {seq})", f"with seq {seq}", str(entry.seq)
-                    )
+                check_link(entry, seq, previous, f"{self.path}: entry {seq} (line {seq})")
                 previous = entry.digest
                 yield entry
 
@@ -177,18 +141,6 @@ class Journal:
 
     # -- one line -----------------------------------------------------------------------------------------------
 
-    def _checked(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        values = {"kind": kind, "body": dict(body)}
-        try:
-            # Keys that are not text would come back as text, so the digest would still match but the body would not.
-            if json.loads(_canonical(values)) != _lists(values):
-                raise InputError(f"journal entry {kind!r}: the body does not survive JSON; use text keys")
-        except (TypeError, ValueError, RecursionError) as problem:
-            if isinstance(problem, InputError):
-                raise
-            raise InputError(f"journal entry {kind!r}: the body is not JSON: {problem}") from problem
-        return values
-
     def _parse(self, line: bytes, seq: int) -> Entry:
         item = f"{self.path}: entry {seq} (line {seq})"
         if not line.endswith(b"\n"):
@@ -198,19 +150,7 @@ class Journal:
                 f"{len(line)} bytes without a line end: a write was cut off. "
                 "The next entry that is written moves them aside and says so",
             )
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as problem:
-            raise IntegrityError(item, "of a line of JSON", f"something else ({problem})") from problem
-        if not isinstance(values, dict) or set(values) != _FIELDS or not isinstance(values["body"], dict):
-            raise IntegrityError(item, f"of a line with the fields {', '.join(sorted(_FIELDS))}", "others")
-        found = _digest_of(values)
-        if values["digest"] != found:
-            raise IntegrityError(item, str(values["digest"]), found)
-        # One entry has one spelling: other spaces, key orders or a key given twice would hide text from a reader.
-        if _canonical(values) + b"\n" != line:
-            raise IntegrityError(item, "of the line in canonical form", "another spelling of the same values")
-        return Entry(**values)
+        return parse(line[:-1], item)
 
     # -- the file -----------------------------------------------------------------------------------------------
 
@@ -242,8 +182,7 @@ class Journal:
                 "%s: a write was cut off after %d bytes; they were moved to %s", self.path, len(torn), kept
             )
             body = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest(), "kept_as": kept.name}
-            moment = datetime.now(UTC).isoformat(timespec="microseconds")
-            return self._write(file, self._last(file, whole), moment, TORN, body)
+            return self._write(file, self._last(file, whole), moment(), TORN, body)
         return self._last(file, whole)
 
     def _set_aside(self, torn: bytes) -> Path:
@@ -276,16 +215,12 @@ class Journal:
             ) from problem
         return self._parse(line, seq)
 
-    def _write(self, file: BinaryIO, last: Entry | None, time: str, kind: str, body: dict[str, Any]) -> Entry:
-        values = {
-            "seq": last.seq + 1 if last else 1,
-            "time": time,
-            "kind": kind,
-            "body": body,
-            "previous": last.digest if last else START,
-        }
-        values["digest"] = _digest_of(values)
-        line = _canonical(values) + b"\n"
+    def _write(
+        self, file: BinaryIO, last: Entry | None, time: str, kind: str, body: Mapping[str, Any]
+    ) -> Entry:
+        seq, previous = (last.seq + 1, last.digest) if last else (1, START)
+        _, text = link(seq, previous, time, kind, body)
+        line = text + b"\n"
         before = os.fstat(file.fileno()).st_size
         try:
             written = 0
@@ -297,27 +232,7 @@ class Journal:
             raise InputError(
                 f"{self.path}: the entry {kind!r} was not written: {problem.strerror}"
             ) from problem
-        parsed: dict[str, Any] = json.loads(line)
-        return Entry(**parsed)
-
-
-def _canonical(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(
-        values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
-
-
-def _digest_of(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical({k: v for k, v in values.items() if k != "digest"})).hexdigest()
-
-
-def _lists(value: Any) -> Any:
-    """The value as JSON gives it back: tuples become lists."""
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_lists(item) for item in value]
-    return value
+        return parse(text, f"{self.path}: entry {seq}")
 
 
 def _line_start(file: BinaryIO, end: int, *, skip_newline: bool) -> int:

@@ -1,0 +1,256 @@
+"""Evidence as files that are named by what they hold: ``evidence/ab/<sha256>``.
+
+A file comes into being by a rename after its bytes are on the disk, so there is no half one; the same bytes are one
+file, however often they are added. Nothing is evidence until a case's journal says so: a file that no journal names (a
+process was killed between the two) is an orphan and does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from stillwatch.errors import InputError, IntegrityError
+
+BLOCK = 1 << 20
+MAX_EVIDENCE = 16 << 30
+"""Bytes of one item."""
+_SYNCS = 16
+"""Files of a bulk that are brought to the disk at the same time: a journalling file system then waits once for many."""
+
+
+class Files:
+    """The files of one store.
+
+    Parameters
+    ----------
+    folder
+        ``cases/evidence`` of the workspace; made when the first file is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, sha256: str) -> Path:
+        """Where an item lies, if it is here."""
+        if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+            raise InputError(f"expected a sha256 in 64 hexadecimal digits, found {sha256[:80]!r}")
+        return self.folder / sha256[:2] / sha256
+
+    def put(self, data: bytes | Path, *, expected: str = "") -> tuple[str, int]:
+        """Keep bytes, or the bytes of a file; their sha256 and how many there are. Durable when this returns.
+
+        Parameters
+        ----------
+        expected
+            The sha256 that they must have.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read or is too large, or the disk refuses the write.
+        IntegrityError
+            They have another sha256 than expected; nothing is kept.
+        """
+        draft, sha256, size = self._draft(data)
+        try:
+            if expected and sha256 != expected:
+                raise IntegrityError(f"evidence {expected[:12]}", expected, sha256)
+            sync(draft)
+            self._settle(draft, sha256)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return sha256, size
+
+    def put_many(self, items: Iterable[bytes | Path]) -> list[tuple[str, int]]:
+        """As `put`, for many items, in their order. All are durable when this returns."""
+        kept: list[tuple[str, int]] = []
+        waiting: list[tuple[Path, str]] = []
+        with ThreadPoolExecutor(_SYNCS) as pool:
+            try:
+                for item in items:
+                    draft, sha256, size = self._draft(item)
+                    waiting.append((draft, sha256))
+                    kept.append((sha256, size))
+                    if len(waiting) >= 1024:
+                        self._settle_many(waiting, pool)
+                        waiting = []
+                self._settle_many(waiting, pool)
+            except BaseException:
+                for draft, _ in waiting:
+                    draft.unlink(missing_ok=True)
+                raise
+        return kept
+
+    def has(self, sha256: str) -> bool:
+        """The file is here; whether it is whole is what `chunks` and a hash tell."""
+        return self.path(sha256).is_file()
+
+    def size(self, sha256: str) -> int:
+        """Bytes of the file.
+
+        Raises
+        ------
+        InputError
+            It is not here.
+        """
+        try:
+            return self.path(sha256).stat().st_size
+        except FileNotFoundError as missing:
+            raise InputError(f"evidence {sha256[:12]}: the bytes are not in this store") from missing
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """The bytes, in blocks.
+
+        Raises
+        ------
+        InputError
+            They are not here, or cannot be read.
+        """
+        try:
+            with self.path(sha256).open("rb") as file:
+                yield from _blocks(file)
+        except FileNotFoundError as missing:
+            raise InputError(f"evidence {sha256[:12]}: the bytes are not in this store") from missing
+        except OSError as problem:
+            raise InputError(f"evidence {sha256[:12]}: cannot be read: {problem.strerror}") from problem
+
+    def checked(self, sha256: str) -> Iterator[bytes]:
+        """As `chunks`; after the last block, an error if the bytes were others.
+
+        Raises
+        ------
+        IntegrityError
+            The bytes have another sha256.
+        """
+        hashed = hashlib.sha256()
+        for block in self.chunks(sha256):
+            hashed.update(block)
+            yield block
+        if hashed.hexdigest() != sha256:
+            raise IntegrityError(f"evidence {sha256}", sha256, hashed.hexdigest())
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _draft(self, data: bytes | Path) -> tuple[Path, str, int]:
+        """The bytes under a name that nobody looks for; not durable yet."""
+        hashed, size = hashlib.sha256(), 0
+        draft = self.folder / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
+        try:
+            if not self.folder.is_dir():
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync(self.folder.parent)
+            with created(draft) as out:
+                if isinstance(data, bytes):
+                    hashed.update(data)
+                    size = len(data)
+                    out.write(data)
+                else:
+                    with _opened(data) as file:
+                        for block in _blocks(file):
+                            hashed.update(block)
+                            size += len(block)
+                            if size > MAX_EVIDENCE:
+                                raise InputError(f"{data}: larger than {MAX_EVIDENCE >> 30} GiB")
+                            out.write(block)
+        except OSError as problem:
+            draft.unlink(missing_ok=True)
+            raise InputError(f"{self.folder}: evidence was not written: {problem.strerror}") from problem
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return draft, hashed.hexdigest(), size
+
+    def _settle_many(self, waiting: list[tuple[Path, str]], pool: ThreadPoolExecutor) -> None:
+        for _ in pool.map(sync, [draft for draft, _ in waiting]):
+            pass
+        folders = {self._named(draft, sha256) for draft, sha256 in waiting}
+        for _ in pool.map(sync, sorted(folders)):
+            pass
+
+    def _settle(self, draft: Path, sha256: str) -> None:
+        sync(self._named(draft, sha256))
+
+    def _named(self, draft: Path, sha256: str) -> Path:
+        """Give a durable draft its name; the folder that has to be synced for the name to be durable."""
+        final = self.path(sha256)
+        try:
+            if not final.parent.is_dir():
+                final.parent.mkdir(mode=0o700, exist_ok=True)
+                sync(self.folder)
+            # Over an equal file, too: one that was damaged on the disk is whole again afterwards.
+            draft.replace(final)
+        except OSError as problem:
+            raise InputError(f"{final}: evidence was not written: {problem.strerror}") from problem
+        return final.parent
+
+
+def digest_file(path: Path) -> tuple[str, int]:
+    """sha256 and size of a file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    hashed, size = hashlib.sha256(), 0
+    with _opened(path) as file:
+        for block in _blocks(file):
+            hashed.update(block)
+            size += len(block)
+    return hashed.hexdigest(), size
+
+
+def created(path: Path) -> IO[bytes]:
+    """A new file, open for writing, that only its owner may read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that is whole or as it was before, and durable when this returns.
+
+    Raises
+    ------
+    InputError
+        The disk refuses the write.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        with created(draft) as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(path)
+        sync(path.parent)
+    except OSError as problem:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"{path}: was not written: {problem.strerror}") from problem
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {problem.strerror}") from problem
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        yield block
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as problem:
+        raise InputError(f"{path}: was not brought to the disk: {problem.strerror}") from problem
+    finally:
+        os.close(handle)

@@ -1,0 +1,241 @@
+"""Asking a case store: one case, the list of them, the bytes of evidence, and whether a case holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import func, select
+
+from stillwatch.cases import chain, events, sealing
+from stillwatch.cases.database import Database
+from stillwatch.cases.evidence import Files
+from stillwatch.cases.marks import Marks
+from stillwatch.cases.schema import CASES, THINGS
+from stillwatch.cases.sealing import Signer
+from stillwatch.cases.source import Stored
+from stillwatch.cases.verify import Verified, check, pinned
+from stillwatch.cases.writing import check_end
+from stillwatch.errors import InputError, IntegrityError
+from stillwatch.records import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of the list of cases."""
+
+    id: str
+    title: str
+    status: str
+    tlp: str
+    opened_at: str
+    findings: int
+    evidence: int
+    entries: int
+    head: str
+
+
+class CaseReader:
+    """The cases of one workspace, or of one database that several share.
+
+    Parameters
+    ----------
+    place
+        Folder of a workspace (cases lie in ``cases/cases.db``), or the URL of a database:
+        ``postgresql+pg8000://USER:PASSWORD@HOST/DATABASE``.
+    folder
+        Where evidence and noted heads lie; ``cases`` of the workspace if not given. A URL needs it.
+    key_file
+        The workspace's key, from which the sealing key is derived; ``key`` of the workspace if not given.
+    signer
+        Another sealing key, such as ``Signer.of_pem(path)``; then no key file is touched.
+    create
+        Whether a store that is not there is made.
+
+    Raises
+    ------
+    InputError
+        There is no store and `create` is false; the database cannot be opened, or is newer than this program.
+    MissingExtra
+        PostgreSQL without ``stillwatch[postgres]``.
+    """
+
+    def __init__(
+        self,
+        place: Path | str,
+        *,
+        folder: Path | None = None,
+        key_file: Path | None = None,
+        signer: Signer | None = None,
+        create: bool = True,
+    ) -> None:
+        database, root, key = _where(place, folder, key_file)
+        if not create and isinstance(database, Path) and not database.exists():
+            raise InputError(f"{place}: no case here yet; start with: stillwatch case open TITLE")
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._key, self._given = key, signer
+        self.files = Files(root / "evidence")
+        """Where the evidence lies; its digests are what a case holds."""
+        self._marks = Marks(root / "heads")
+        self._database = Database(database)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._database.name!r})"
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def get(self, case: str) -> Case:
+        """The whole case. A record that is not what its entry says is an error; `verify` checks the rest.
+
+        Raises
+        ------
+        InputError
+            There is no such case.
+        IntegrityError
+            A record is not what its entry says.
+        """
+        with self._stored(case) as source:
+            entries = (
+                chain.unchecked(line, f"case {case}: entry {number}")
+                for number, line in enumerate(source.lines(), 1)
+            )
+            return events.fold(entries, source.document, case)
+
+    def list(self) -> tuple[Summary, ...]:
+        """Every case, the first one first."""
+        counted = select(THINGS.c.case_id, THINGS.c.kind, func.count().label("number")).group_by(
+            THINGS.c.case_id, THINGS.c.kind
+        )
+        with self._database.reading() as connection:
+            numbers = {(case, kind): n for case, kind, n in connection.execute(counted)}
+            rows = connection.execute(select(CASES).order_by(CASES.c.number)).all()
+        return tuple(
+            Summary(
+                row.id, row.title, row.status, row.tlp, row.opened_at, numbers.get((row.id, "finding"), 0),
+                numbers.get((row.id, "evidence"), 0), row.seq, row.head,
+            )
+            for row in rows
+        )  # fmt: skip
+
+    def evidence(self, case: str, sha256: str) -> Iterator[bytes]:
+        """The bytes of an item of a case, in blocks.
+
+        Raises
+        ------
+        InputError
+            The case has no such item, or its bytes are not here.
+        IntegrityError
+            The bytes are others.
+        """
+        with self._stored(case) as source:
+            known = source.holds("evidence", sha256)
+        if not known:
+            raise InputError(f"case {case}: it has no evidence {sha256[:12]}")
+        return self.files.checked(sha256)
+
+    def verify(
+        self, case: str, *, public_key: str = "", heads: Sequence[str] = (), bytes_too: bool = True
+    ) -> Verified:
+        """Check everything: chain, records, bytes, seals, the signed head, and the head noted outside the database.
+
+        Parameters
+        ----------
+        public_key
+            A key that must vouch for the case: it signed the head, or a seal. If not given, the key of this workspace
+            must have signed the head.
+        heads
+            Digests that were noted elsewhere, such as those of printed seals; each must be in the chain.
+        bytes_too
+            Also hash the evidence.
+
+        Raises
+        ------
+        IntegrityError
+            Names the first thing that is broken.
+        InputError
+            There is no such case.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from stillwatch.cases.store import CaseStore
+        >>> store = CaseStore(pathlib.Path(tempfile.mkdtemp()))
+        >>> case = store.open("Shared prompt in 198 accounts", by="analyst")
+        >>> store.verify(case.id).entries
+        1
+
+        "Case C-1 is whole: one entry, signed by this workspace's key."
+        """
+        known = sealing.public_key_of(public_key) if public_key else ""
+        own = "" if known else self._own_key()
+        mark = self._marks.find(
+            case
+        )  # before the database is read, so that it cannot be ahead of what is read
+        with self._stored(case) as source:
+            found, things = check(source, heads=tuple(heads), bytes_too=bytes_too)
+            check_end(source.connection, source.row, mark)
+            source.check_rows(found, things)
+            vouched = str(source.row.public_key)
+        notes = list(found.notes)
+        if mark is None:
+            notes.append("no head is noted outside the database, so an older copy of it would not show")
+        if own and vouched != own:
+            raise IntegrityError(
+                f"case {case}: the signature of its head",
+                f"by this workspace's key {own}",
+                f"by {vouched}; if that is a key of yours, say so with --public-key",
+            )
+        if not own and not known:
+            notes.append(f"this workspace has no key, so {vouched} is only what the store itself says")
+        is_pinned = bool(own)
+        if known:
+            is_pinned, words = pinned(found, vouched, known)
+            notes.extend(words)
+        return replace(found, vouched=vouched, pinned=is_pinned, notes=tuple(notes))
+
+    @property
+    def public_key(self) -> str:
+        """The key with which this store signs, hexadecimal; worth noting elsewhere."""
+        return self._signer().public_key
+
+    # -- inside -----------------
+
+    @contextmanager
+    def _stored(self, case: str) -> Iterator[Stored]:
+        with self._database.reading() as connection:
+            yield Stored(connection, case, self.files)
+
+    def _signer(self) -> Signer:
+        if self._given is None:
+            from stillwatch.identity.keys import Keys
+
+            self._given = Signer.derived(Keys(self._key).derive)
+        return self._given
+
+    def _own_key(self) -> str:
+        """The key with which this store signs; empty where its key file is gone, which must not make a new one."""
+        return self._signer().public_key if self._given or self._key.exists() else ""
+
+
+def _where(place: Path | str, folder: Path | None, key_file: Path | None) -> tuple[Path | str, Path, Path]:
+    """The database, the folder of the files, and the key file."""
+    if isinstance(place, str) and re.match(r"[a-z0-9+]+://", place):
+        if folder is None:
+            raise InputError("a case store in a database needs a folder for evidence; give its workspace too")
+        return place, folder, key_file or folder.parent / "key"
+    cases = folder or Path(place) / "cases"
+    return cases / "cases.db", cases, key_file or Path(place) / "key"

@@ -1,0 +1,281 @@
+"""Does a case hold? Every entry, record and byte against the chain, the seals and the signature over its head.
+
+One function for a store and for a portable file: both are a `Source`. It stops at the first thing that is broken, in
+the order of the journal, and names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stillwatch.cases import chain, events
+from stillwatch.cases.chain import START, Entry
+from stillwatch.cases.sealing import check_seal, check_timestamp, timestamp_bytes
+from stillwatch.errors import InputError, IntegrityError, MissingExtra
+from stillwatch.records import TLP, CaseStatus, Custody, Evidence, Seal
+
+
+class Source(Protocol):
+    """Where a case lies."""
+
+    name: str
+    """How errors call it: ``case C-1`` or the path of a file."""
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of its journal, without their ends, from the first on."""
+
+    def document(self, kind: str, identity: str) -> str | None:
+        """Canonical JSON of a document; None where there is none."""
+
+    def evidence(self, sha256: str) -> Iterator[bytes] | None:
+        """The bytes of an item, in blocks; None where they are not here."""
+
+    def has_row(self, kind: str, identity: str, seq: int) -> bool:
+        """Whatever index the source keeps says that this entry brought this thing in; True where it keeps none."""
+
+    def left_out(self, kind: str, identity: str) -> str | None:
+        """Why a document or an item is rightly not here, from a signed manifest; None where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found whole."""
+
+    name: str
+    case: str
+    """The id under which it was opened."""
+    opened: str
+    """Digest of its first entry: which case it is, whatever its id."""
+    opened_at: str
+    title: str
+    tlp: TLP
+    status: CaseStatus
+    entries: int
+    head: str
+    findings: int
+    evidence: int
+    evidence_bytes: int
+    seals: tuple[Seal, ...]
+    left_out: tuple[tuple[str, str, str], ...]
+    """Kind, id and reason of what is rightly not here."""
+    vouched: str = ""
+    """Public key of the signature over the whole state; empty: there is none."""
+    pinned: bool = False
+    """That key, or the key of a seal, is one that the caller knew beforehand."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know and that is not broken."""
+
+    @property
+    def sealed(self) -> int:
+        """Entries that the newest seal covers."""
+        return max((s.seq for s in self.seals), default=0)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the entries so far said."""
+
+    opened: events.Opened | None = None
+    status: CaseStatus = "open"
+    things: int = 0
+    findings: int = 0
+    evidence: int = 0
+    evidence_bytes: int = 0
+    seals: list[Seal] = field(default_factory=list)
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    deleted: set[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def check(source: Source, *, heads: tuple[str, ...] = (), bytes_too: bool = True) -> tuple[Verified, int]:
+    """Check everything that a source holds; what was found, and how many things its entries bring in.
+
+    Parameters
+    ----------
+    heads
+        Digests of entries that were noted elsewhere, such as the head of a seal that was printed. Each must be in the
+        chain; this is what finds a case that was rolled back or written anew by somebody with the key.
+    bytes_too
+        Also hash the evidence; without, only that it is there.
+
+    Raises
+    ------
+    IntegrityError
+        Names the first entry, record or item of evidence that is broken.
+    FormatError
+        A record is not what this version knows.
+    """
+    seen, previous, seq, first = _Seen(), START, 0, None
+    wanted = set(heads)
+    for seq, line in enumerate(source.lines(), 1):
+        item = f"{source.name}: entry {seq}"
+        entry = chain.parse(line, item)
+        item = f"{item} ({entry.kind})"
+        chain.check_link(entry, seq, previous, item)
+        if (entry.kind == events.OPENED) != (seq == 1):
+            raise IntegrityError(item, f"{events.OPENED} first and only there", entry.kind)
+        previous = entry.digest
+        wanted.discard(entry.digest)
+        first = first or entry
+        _check_entry(source, entry, item, seen, bytes_too)
+    if seen.opened is None or first is None:
+        raise IntegrityError(f"{source.name}: the journal", "of at least one entry", "none")
+    if wanted:
+        raise IntegrityError(
+            f"{source.name}: the entry noted elsewhere",
+            sorted(wanted)[0],
+            f"{seq} entries, none of them with it",
+        )
+    return (
+        Verified(
+            name=source.name,
+            case=seen.opened.case,
+            opened=first.digest,
+            opened_at=first.time,
+            title=seen.opened.title,
+            tlp=seen.opened.tlp,
+            status=seen.status,
+            entries=seq,
+            head=previous,
+            findings=seen.findings,
+            evidence=seen.evidence,
+            evidence_bytes=seen.evidence_bytes,
+            seals=tuple(seen.seals),
+            left_out=tuple(seen.left_out),
+            notes=tuple(seen.notes),
+        ),
+        seen.things,
+    )
+
+
+def _check_entry(source: Source, entry: Entry, item: str, seen: _Seen, bytes_too: bool) -> None:
+    record = events.checked(entry, item)
+    if isinstance(record, events.Opened):
+        seen.opened = record
+    seen.status = events.status_after(seen.status, entry.kind, entry.body)
+    thing = events.thing_of(entry.kind, entry.body)
+    if thing is not None:
+        seen.things += 1
+        kind, identity = thing
+        if not source.has_row(kind, identity, entry.seq):
+            raise IntegrityError(
+                f"{item}: {kind} {identity}", identity, "nothing: its row is gone or another"
+            )
+        if kind in events.DOCUMENTS:
+            seen.findings += kind == "finding"
+            _check_document(source, kind, identity, item, seen)
+    if isinstance(record, Evidence):
+        _check_evidence(source, record, item, seen, bytes_too)
+    elif isinstance(record, Seal):
+        _check_seal(record, entry, item, seen)
+        seen.seals.append(record)
+    elif entry.kind == events.STAMPED:
+        _check_stamp(entry, item, seen)
+
+
+def _check_document(source: Source, kind: str, identity: str, item: str, seen: _Seen) -> None:
+    text = source.document(kind, identity)
+    if text is not None:
+        events.read_document(kind, identity, text, item)
+        return
+    reason = source.left_out(kind, identity)
+    if reason is None:
+        raise IntegrityError(f"{item}: {kind} {identity}", identity, "nothing: the record is gone")
+    seen.left_out.append((kind, identity, reason))
+
+
+def _check_evidence(source: Source, record: Evidence, item: str, seen: _Seen, bytes_too: bool) -> None:
+    seen.evidence += 1
+    blocks = source.evidence(record.sha256)
+    if blocks is None:
+        reason = source.left_out("evidence", record.sha256) or _deleted(source, record.sha256, seen)
+        if reason is None:
+            raise IntegrityError(
+                f"{item}: evidence {record.sha256}", record.sha256, "nothing: the bytes are gone"
+            )
+        seen.left_out.append(("evidence", record.sha256, reason))
+        return
+    if not bytes_too:
+        seen.evidence_bytes += record.size
+        return
+    hashed, size = hashlib.sha256(), 0
+    for block in blocks:
+        hashed.update(block)
+        size += len(block)
+    if hashed.hexdigest() != record.sha256:
+        raise IntegrityError(f"{item}: evidence {record.sha256}", record.sha256, hashed.hexdigest())
+    if size != record.size:
+        raise IntegrityError(f"{item}: evidence {record.sha256}", f"of {record.size} bytes", f"{size} bytes")
+    seen.evidence_bytes += size
+
+
+def _deleted(source: Source, sha256: str, seen: _Seen) -> str | None:
+    """Why an item is not here: a later entry says that it was deleted. That entry is checked when its turn comes."""
+    if seen.deleted is None:
+        seen.deleted = set()
+        for seq, line in enumerate(source.lines(), 1):
+            if b'"action":"deleted"' in line:
+                entry = chain.parse(line, f"{source.name}: entry {seq}")
+                record = events.checked(entry, f"{source.name}: entry {seq} ({entry.kind})")
+                if isinstance(record, Custody) and record.action == "deleted":
+                    seen.deleted.add(record.evidence)
+    return "deleted, as the journal says" if sha256 in seen.deleted else None
+
+
+def _check_seal(seal: Seal, entry: Entry, item: str, seen: _Seen) -> None:
+    check_seal(seal, item)
+    if seal.timestamp:
+        raise IntegrityError(item, "of a seal as it was signed", "a time stamp in it")
+    if seen.opened is None or seal.case != seen.opened.case:
+        raise IntegrityError(f"{item}: the seal", "of this case", seal.case)
+    if seal.seq != entry.seq - 1 or seal.head != entry.previous:
+        raise IntegrityError(
+            f"{item}: the seal", f"over entry {entry.seq - 1}", f"over entry {seal.seq}, {seal.head}"
+        )
+
+
+def _check_stamp(entry: Entry, item: str, seen: _Seen) -> None:
+    signature = entry.body["signature"]
+    if signature not in {s.signature for s in seen.seals}:
+        raise IntegrityError(f"{item}: the time stamp", "over a seal of this case", signature)
+    token = timestamp_bytes(entry.body["timestamp"], item)
+    try:
+        moment, _ = check_timestamp(token, signature)
+        seen.notes.append(f"a time stamp of {moment} over the seal of entry {_sealed_by(seen, signature)}")
+    except MissingExtra as missing:
+        seen.notes.append(f"a time stamp was not checked: {missing}")
+    except InputError as problem:
+        raise IntegrityError(f"{item}: the time stamp", "as RFC 3161 has it", str(problem)) from problem
+
+
+def _sealed_by(seen: _Seen, signature: str) -> int:
+    return next(s.seq for s in seen.seals if s.signature == signature)
+
+
+def pinned(found: Verified, vouched: str, key: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether a key that the caller knew vouches for the case, and what to say of entries that it does not cover.
+
+    Parameters
+    ----------
+    vouched
+        Public key of the signature over the whole state.
+    key
+        The known key.
+
+    Raises
+    ------
+    IntegrityError
+        Neither the state nor any seal is signed by it.
+    """
+    if vouched == key:
+        return True, ()
+    covered = max((s.seq for s in found.seals if s.public_key == key), default=0)
+    if not covered:
+        others = ", ".join(sorted({vouched, *(s.public_key for s in found.seals)} - {""})) or "nobody"
+        raise IntegrityError(f"{found.name}: the signature", f"by the key {key}", f"signatures by {others}")
+    rest = found.entries - covered
+    words = f"the given key sealed entries 1 to {covered}; {rest} later ones are vouched for by {vouched or 'nobody'}"
+    return True, (words,)
