@@ -16,13 +16,14 @@ import numpy as np
 from stillwatch.errors import InputError
 from stillwatch.lab import harvest
 from stillwatch.lab.arrivals import DAY, HOUR
-from stillwatch.lab.people import CAMPAIGN, REASONING, RESIDENTIAL, people
+from stillwatch.lab.people import BUILDER, CAMPAIGN, REASONING, RESIDENTIAL, people
 from stillwatch.lab.rows import converse
 from stillwatch.lab.world import NONE, START, World
 
 Wrapper = Literal["fixed", "paraphrased", "none"]
 Traffic = Literal["harvest", "reroute", "replay", "session"]
 Start = Literal["at once", "slow"]
+Cover = Literal["none", "bought", "full"]
 
 ACCOUNTS_PER_CARD = 14
 ACCOUNTS_PER_DEVICE = 10
@@ -64,6 +65,10 @@ class Plan:
     pivot
         Share of the accounts that move to a newly released model within a day of its release; 0: they adopt it like
         everybody. Only in a world with a release.
+    cover
+        ``none``: accounts opened within days, a card for a dozen of them. ``bought``: opened over two years, as those
+        of everybody are, and bought; the cards are still shared. ``full``: a card for each besides, and kinds of card,
+        mail and plan as those of honest builders. Nobody reported the last two; a detector should say when it is blind.
     """
 
     name: str = "hydra"
@@ -76,6 +81,7 @@ class Plan:
     operators: int = 1
     start: Start = "at once"
     pivot: float = 0.0
+    cover: Cover = "none"
 
     def __post_init__(self) -> None:
         _among("wrapper", self.wrapper, get_args(Wrapper))
@@ -83,6 +89,7 @@ class Plan:
         _among("pools", self.pools, (1, 2))
         _among("operators", self.operators, (1, 2))
         _among("start", self.start, get_args(Start))
+        _among("cover", self.cover, get_args(Cover))
         for name, value, least, most in (
             ("accounts", self.accounts, 2, 1_000_000),
             ("rate", self.rate, 0.1, 10_000),
@@ -97,11 +104,12 @@ def plant(world: World, plan: Plan) -> None:
     """Add the accounts of one campaign and all their requests."""
     rng, aside = world.rng(plan.name), world.rng(plan.name + " aside")
     n = plan.accounts
-    created = START - (2 + 10 * rng.random(n)) * DAY
-    columns = people(world, rng, n, CAMPAIGN, created=created)
-    cards = max(1, round(n / ACCOUNTS_PER_CARD))
-    columns["payment"] = world.take("payment", cards)[rng.integers(cards, size=n)]
-    columns["card"] = np.where(columns["card"] == NONE, 2, columns["card"])
+    created = START - (2 + 10 * rng.random(n)) * DAY if plan.cover == "none" else None
+    columns = people(world, rng, n, BUILDER if plan.cover == "full" else CAMPAIGN, created=created)
+    if plan.cover != "full":
+        cards = max(1, round(n / ACCOUNTS_PER_CARD))
+        columns["payment"] = world.take("payment", cards)[rng.integers(cards, size=n)]
+        columns["card"] = np.where(columns["card"] == NONE, 2, columns["card"])
     proxies = 3000 + rng.choice(RESIDENTIAL, (3, n), replace=False)
     columns["home"], columns["second"] = proxies[0], proxies[1]
     columns["signup_prefix"] = np.where(rng.random(n) < 0.7, proxies[0], proxies[2])
