@@ -16,6 +16,9 @@ from typing import IO
 
 from stillwatch.errors import InputError, IntegrityError
 
+Content = bytes | Path | Iterator[bytes]
+"""Bytes, a file that has them, or blocks of them."""
+
 BLOCK = 1 << 20
 MAX_EVIDENCE = 16 << 30
 """Bytes of one item."""
@@ -41,8 +44,8 @@ class Files:
             raise InputError(f"expected a sha256 in 64 hexadecimal digits, found {sha256[:80]!r}")
         return self.folder / sha256[:2] / sha256
 
-    def put(self, data: bytes | Path, *, expected: str = "") -> tuple[str, int]:
-        """Keep bytes, or the bytes of a file; their sha256 and how many there are. Durable when this returns.
+    def put(self, data: Content, *, expected: str = "") -> tuple[str, int]:
+        """Keep bytes, blocks of them, or a file; their sha256 and how many there are. Durable when this returns.
 
         Parameters
         ----------
@@ -67,7 +70,7 @@ class Files:
             raise
         return sha256, size
 
-    def put_many(self, items: Iterable[bytes | Path]) -> list[tuple[str, int]]:
+    def put_many(self, items: Iterable[Content]) -> list[tuple[str, int]]:
         """As `put`, for many items, in their order. All are durable when this returns."""
         kept: list[tuple[str, int]] = []
         waiting: list[tuple[Path, str]] = []
@@ -137,7 +140,7 @@ class Files:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _draft(self, data: bytes | Path) -> tuple[Path, str, int]:
+    def _draft(self, data: Content) -> tuple[Path, str, int]:
         """The bytes under a name that nobody looks for; not durable yet."""
         hashed, size = hashlib.sha256(), 0
         draft = self.folder / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
@@ -146,18 +149,12 @@ class Files:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync(self.folder.parent)
             with created(draft) as out:
-                if isinstance(data, bytes):
-                    hashed.update(data)
-                    size = len(data)
-                    out.write(data)
-                else:
-                    with _opened(data) as file:
-                        for block in _blocks(file):
-                            hashed.update(block)
-                            size += len(block)
-                            if size > MAX_EVIDENCE:
-                                raise InputError(f"{data}: larger than {MAX_EVIDENCE >> 30} GiB")
-                            out.write(block)
+                for block in _content(data):
+                    hashed.update(block)
+                    size += len(block)
+                    if size > MAX_EVIDENCE:
+                        raise InputError(f"evidence larger than {MAX_EVIDENCE >> 30} GiB")
+                    out.write(block)
         except OSError as problem:
             draft.unlink(missing_ok=True)
             raise InputError(f"{self.folder}: evidence was not written: {problem.strerror}") from problem
@@ -238,6 +235,16 @@ def _opened(path: Path) -> IO[bytes]:
         return path.open("rb")
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror}") from problem
+
+
+def _content(data: Content) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+    elif isinstance(data, Path):
+        with _opened(data) as file:
+            yield from _blocks(file)
+    else:
+        yield from data
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:

@@ -11,17 +11,18 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from sqlalchemy import func, insert, select, text
 
-from stillwatch.cases import chain, events, rules, sealing
+from stillwatch.cases import chain, events, importing, portable, rules, sealing
 from stillwatch.cases.events import Planned, Record
 from stillwatch.cases.marks import Mark
 from stillwatch.cases.reader import CaseReader
 from stillwatch.cases.schema import CASES, ENTRIES, THINGS
 from stillwatch.cases.sealing import Signer
+from stillwatch.cases.verify import Verified
 from stillwatch.cases.writing import Writer
 from stillwatch.errors import InputError
 from stillwatch.records import (
@@ -284,14 +285,6 @@ class CaseStore(CaseReader):
         with self._chain(case, at) as writer:
             writer.add(Planned(events.NOTED, {"head": head, "entries": entries, "by": by}))
 
-    def note_export(
-        self, case: str, sha256: str, *, tlp: str, left_out: int, by: str, at: datetime | None = None
-    ) -> None:
-        """Note that a portable file with these bytes left the store."""
-        body = {"sha256": sha256, "tlp": tlp, "left_out": left_out, "by": by}
-        with self._chain(case, at) as writer:
-            writer.add(Planned(events.EXPORTED, body))
-
     def close_case(
         self, case: str, reason: str, *, by: str, withdrawn: bool = False, at: datetime | None = None
     ) -> None:
@@ -351,6 +344,67 @@ class CaseStore(CaseReader):
             body = {"signature": seals[-1].signature, "timestamp": kept, "by": by}
             writer.add(Planned(events.STAMPED, body))
         return replace(seals[-1], timestamp=kept), moment
+
+    def export(
+        self,
+        case: str,
+        path: Path,
+        *,
+        by: str,
+        tlp: str = "",
+        signer: Signer | None = None,
+        today: date | None = None,
+        replace_it: bool = False,
+        at: datetime | None = None,
+    ) -> portable.Exported:
+        """Write a case as one portable file, see `stillwatch.cases.portable.write`; the journal notes that it left."""
+        with self._stored(case) as source:
+            written = portable.write(
+                source, path, signer=signer or self._signer(), tlp=tlp, today=today, replace_it=replace_it
+            )
+        body = {"sha256": written.sha256, "tlp": tlp, "left_out": len(written.left_out), "by": by}
+        with self._chain(case, at) as writer:
+            writer.add(Planned(events.EXPORTED, body))
+        return written
+
+    def import_file(
+        self, path: Path, *, public_key: str = "", heads: Sequence[str] = (), as_case: str = ""
+    ) -> tuple[str, int, Verified]:
+        """Take in a portable file once everything in it is verified; before that nothing is written.
+
+        A case that is here already, whatever its id, takes in what the file has beyond it, if the file's journal
+        continues the one here and its signer is known: this store, who signed an earlier import, or `public_key`.
+
+        Parameters
+        ----------
+        public_key, heads
+            As for `stillwatch.cases.portable.check_file`.
+        as_case
+            The id to give it, where its own is taken by another case.
+
+        Returns
+        -------
+        tuple
+            The id here, how many entries are new, and what was verified.
+
+        Raises
+        ------
+        FormatError, IntegrityError
+            The file is hostile, broken or changed.
+        InputError
+            Its id is taken; its journal does not continue the one that is here; its signer is not known.
+        """
+        own = self._signer()
+        with portable.opened(path) as source:
+            found = portable.check_file(source, public_key=public_key, heads=heads)
+            importing.keep_evidence(source, self.files)
+            known = {own.public_key, *([found.vouched] if found.pinned else [])}
+            with self._database.writing() as connection:
+                mark, new = importing.merge(
+                    connection, source, found, signer=own, known=known, as_case=as_case, marks=self._marks
+                )
+        self._note(mark)
+        return mark.case, new, found
 
     # -- inside -------------------------------------------------------------------------------------------------
 

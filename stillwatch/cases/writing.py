@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, Row, insert, select, text, update
@@ -17,6 +17,7 @@ from stillwatch.records import CaseStatus
 
 _BULK = 2000
 """Rows that go to the database at once."""
+_BULK_BYTES = 8 << 20
 
 
 class Writer:
@@ -198,8 +199,17 @@ def insert_rows(connection: Connection, table: str, rows: Sequence[Mapping[str, 
             connection.execute(insert(target), list(some))
 
 
-def _in_bulk(rows: Sequence[Mapping[str, Any]]) -> Iterable[Sequence[Mapping[str, Any]]]:
-    return (rows[start : start + _BULK] for start in range(0, len(rows), _BULK))
+def _in_bulk(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    some: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        size += len(row.get("line") or row.get("content") or "")
+        if len(some) == _BULK or size > _BULK_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _insert_postgres(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
