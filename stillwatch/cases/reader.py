@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from stillwatch.cases import chain, events, sealing
 from stillwatch.cases.database import Database
 from stillwatch.cases.evidence import Files
+from stillwatch.cases.journal import Journal
 from stillwatch.cases.marks import Marks
 from stillwatch.cases.schema import CASES, THINGS
 from stillwatch.cases.sealing import Signer
@@ -81,6 +82,7 @@ class CaseReader:
         self.files = Files(root / "evidence")
         """Where the evidence lies; its digests are what a case holds."""
         self._marks = Marks(root / "heads")
+        self._journal = root.parent / "journal.jsonl"
         self._database = Database(database)
 
     def close(self) -> None:
@@ -114,6 +116,11 @@ class CaseReader:
                 for number, line in enumerate(source.lines(), 1)
             )
             return events.fold(entries, source.document, case)
+
+    def must_have(self, case: str) -> None:
+        """Raise InputError where there is no such case."""
+        with self._stored(case):
+            pass
 
     def list(self) -> tuple[Summary, ...]:
         """Every case, the first one first."""
@@ -189,7 +196,9 @@ class CaseReader:
             found, things = check(source, heads=tuple(heads), bytes_too=bytes_too)
             check_end(source.connection, source.row, mark)
             source.check_rows(found, things)
-            vouched = str(source.row.public_key)
+            vouched, imported = str(source.row.public_key), source.imported()
+        if found.noted and not imported:
+            self._check_workspace(case, found.noted)
         notes = list(found.notes)
         if mark is None:
             notes.append("no head is noted outside the database, so an older copy of it would not show")
@@ -213,6 +222,15 @@ class CaseReader:
         return self._signer().public_key
 
     # -- inside -----------------
+
+    def _check_workspace(self, case: str, noted: Sequence[str]) -> None:
+        """Each head of the workspace's journal that the case noted is still in that journal."""
+        journal = Journal(self._journal)
+        left = set(noted) - {entry.digest for entry in journal.entries()}
+        if left:
+            raise IntegrityError(
+                f"{journal.path}: the entry noted in case {case}", sorted(left)[0], "no such entry"
+            )
 
     @contextmanager
     def _stored(self, case: str) -> Iterator[Stored]:

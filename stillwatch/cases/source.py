@@ -80,6 +80,11 @@ class Stored:
                 self._left_out.update(manifest.reasons())
         return self._left_out.get((kind, identity))
 
+    def imported(self) -> bool:
+        """The case, or a part of it, came in a portable file."""
+        asked = select(IMPORTS.c.at).where(IMPORTS.c.case_id == self.case).limit(1)
+        return self.connection.execute(asked).first() is not None
+
     def holds(self, kind: str, identity: str) -> bool:
         """The case has a thing of this kind and id."""
         asked = select(THINGS.c.seq).where(

@@ -243,15 +243,24 @@ class CaseStore(CaseReader):
         by: str,
         replacement: Finding | None = None,
         run: Run | None = None,
+        replaced_by: str = "",
         at: datetime | None = None,
     ) -> Withdrawal:
-        """Say that a finding was wrong, and with `replacement` what is right. It stays in the case, shown as such."""
+        """Say that a finding was wrong. It stays in the case, shown as withdrawn or corrected.
+
+        Parameters
+        ----------
+        replacement, run
+            What is right, and the run that made it; added together with the withdrawal, to a closed case too.
+        replaced_by
+            Or the id of a finding that the case has already.
+        """
         record = Withdrawal(
             finding=finding,
             at=chain.moment(at),
             by=by,
             reason=reason,
-            replaced_by=replacement.id if replacement else "",
+            replaced_by=replacement.id if replacement else replaced_by,
         )
         given: list[Record] = [r for r in (run, replacement) if r is not None]
         self.add_many(case, [*given, record], by=by, at=at)

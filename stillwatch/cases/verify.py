@@ -61,6 +61,8 @@ class Verified:
     seals: tuple[Seal, ...]
     left_out: tuple[tuple[str, str, str], ...]
     """Kind, id and reason of what is rightly not here."""
+    noted: tuple[str, ...] = ()
+    """Heads of the workspace's journal that the case notes."""
     vouched: str = ""
     """Public key of the signature over the whole state; empty: there is none."""
     pinned: bool = False
@@ -86,6 +88,7 @@ class _Seen:
     evidence_bytes: int = 0
     seals: list[Seal] = field(default_factory=list)
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    noted: list[str] = field(default_factory=list)
     deleted: set[str] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -145,6 +148,7 @@ def check(source: Source, *, heads: tuple[str, ...] = (), bytes_too: bool = True
             evidence_bytes=seen.evidence_bytes,
             seals=tuple(seen.seals),
             left_out=tuple(seen.left_out),
+            noted=tuple(seen.noted),
             notes=tuple(seen.notes),
         ),
         seen.things,
@@ -172,6 +176,8 @@ def _check_entry(source: Source, entry: Entry, item: str, seen: _Seen, bytes_too
     elif isinstance(record, Seal):
         _check_seal(record, entry, item, seen)
         seen.seals.append(record)
+    elif entry.kind == events.NOTED:
+        seen.noted.append(str(entry.body.get("head", "")))
     elif entry.kind == events.STAMPED:
         _check_stamp(entry, item, seen)
 

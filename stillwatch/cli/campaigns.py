@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillwatch.cli import output
+from stillwatch.cli import _filing, output
 
 if TYPE_CHECKING:
     from stillwatch.campaigns import Scan, Watch
@@ -41,6 +41,23 @@ def scan(
         bool, typer.Option("--print-sql", help="Print the steps as SQL and do nothing.")
     ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the HTML report.")] = True,
+    case: Annotated[
+        str,
+        typer.Option("--case", help="File the supported findings in this case, such as C-1; new opens one."),
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="With --case, file every finding.")] = False,
+    by: Annotated[
+        str, typer.Option("--by", help="With --case, who files them; else the user who runs the program.")
+    ] = "",
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            envvar="STILLWATCH_CASE_STORE",
+            show_envvar=True,
+            help="With --case, URL of a PostgreSQL database with the cases; else they lie in the workspace.",
+        ),
+    ] = "",
     fail_on: Annotated[str, typer.Option(help="Exit with 10 when a finding has this decision.")] = "",
     json: JsonOption = False,
 ) -> None:
@@ -56,6 +73,9 @@ def scan(
     if print_sql:
         output.line(campaigns.planned_sql())
         return
+    if case and case != _filing.NEW:
+        with _filing.store(workspace, store) as cases:
+            cases.must_have(case)  # before the scan, which may take long
     with output.progress("scanning") as update:
         stages = iter(range(1, 100))
         found = campaigns.scan(
@@ -80,6 +100,8 @@ def scan(
     _show(found, json=json, everything=False)
     if written:
         output.note(f"report: {written}")
+    if case:
+        _filing.file_in(found, workspace, store, case, everything=everything, by=by)
     if fail_on and any(f.decision == fail_on for f in found.findings):
         raise typer.Exit(10)
 

@@ -61,6 +61,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def cases(self) -> Path:
+        """The case store: ``cases.db``, ``evidence/``, ``heads/``."""
+        return self.root / "cases"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal.jsonl"
 

@@ -1,0 +1,443 @@
+"""``stillwatch case``: file what was found, take in the answers, prove that nothing was changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillwatch.cli import _case_screen, _filing, output
+
+if TYPE_CHECKING:
+    from stillwatch.cases.verify import Verified
+    from stillwatch.records import Case, Evidence, Finding, Run
+
+app = typer.Typer(help="What do we know, from what evidence, and what did they answer?", no_args_is_help=True)
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="STILLWATCH_CASE_STORE",
+        show_envvar=True,
+        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
+    ),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
+CaseArgument = Annotated[str, typer.Argument(help="Id of the case, such as C-1.")]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", help="PEM file with an Ed25519 key; else the workspace's key.")
+]
+PublicKeyOption = Annotated[
+    str, typer.Option("--public-key", help="A key that must vouch for it: 64 hexadecimal digits.")
+]
+HeadOption = Annotated[
+    list[str] | None,
+    typer.Option("--head", help="A head that was noted elsewhere; it must still be in the chain."),
+]
+HOME = Path("stillwatch-data")
+
+
+@app.command("open")
+def open_(
+    title: Annotated[str, typer.Argument(help="What the case is about, in a few words.")],
+    subject: Annotated[
+        list[str] | None, typer.Option("--subject", help="A pseudonym, such as the name of a campaign.")
+    ] = None,
+    tlp: Annotated[str, typer.Option(help="Traffic light label of the case.")] = "TLP:AMBER",
+    scan: Annotated[
+        bool, typer.Option("--scan", help="File the supported findings of the latest scan.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --scan, every finding.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Seal it at once.")] = False,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Open a case; its id is C- and the next number."""
+    who = _filing.whoever(by)
+    found = _filing.latest_scan(workspace) if scan else None
+    subjects = list(subject or []) + ([f.subject for f in found.supported] if found else [])
+    with _filing.store(workspace, store, create=True) as cases:
+        case = cases.open(title, tlp=tlp, subjects=list(dict.fromkeys(subjects)), by=who)  # type: ignore[arg-type]
+        if found:
+            filed, _ = _filing.file_scan(cases, case.id, found, workspace, everything=everything, by=who)
+            output.note(f"{output.count(filed, 'finding')} filed")
+        sealed = cases.seal(case.id, by=who) if seal else None
+        case = cases.get(case.id)
+    if json:
+        output.json_lines([{"id": case.id, "title": case.title, "tlp": case.tlp, "head": case.head}])
+        return
+    output.line(f"{case.id}  {case.title}  ({case.tlp})")
+    if sealed:
+        _case_screen.seal(sealed)
+    output.line(f"Next: stillwatch case {'show' if sealed else 'add'} {case.id}")
+
+
+@app.command()
+def add(
+    case: CaseArgument,
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that are evidence; - is standard input.")
+    ] = None,
+    role: Annotated[str, typer.Option(help="What the files are for the case.")] = "evidence",
+    origin: Annotated[str, typer.Option(help="Where they come from; else their names.")] = "",
+    media_type: Annotated[str, typer.Option(help="Their media type; else told from the name.")] = "",
+    tlp: Annotated[str, typer.Option(help="Their traffic light label.")] = "TLP:AMBER",
+    personal_data: Annotated[
+        bool, typer.Option("--personal-data/--no-personal-data", help="Whether they hold personal data.")
+    ] = True,
+    retain_until: Annotated[str, typer.Option(help="Day until which they are kept: 2027-06-30.")] = "",
+    derived_from: Annotated[
+        list[str] | None, typer.Option(help="sha256 of evidence from which they were made.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="A remark.")] = "",
+    findings: Annotated[
+        Path | None, typer.Option(help="JSON file with a run and its findings, as a scan has.")
+    ] = None,
+    scan: Annotated[bool, typer.Option("--scan", help="The supported findings of the latest scan.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --scan, every finding.")] = False,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Add evidence, a remark, or findings to a case."""
+    from stillwatch.errors import InputError
+
+    if not (files or note or findings or scan):
+        raise InputError("nothing to add: give files, --note, --findings or --scan")
+    who = _filing.whoever(by)
+    kept: list[Evidence] = []
+    with _filing.store(workspace, store) as cases:
+        cases.must_have(case)
+        for name in files or []:
+            record = cases.add_evidence(
+                case, _content(name), media_type=media_type or _media_type(name), role=role, origin=origin or name,
+                by=who, tlp=tlp, personal_data=personal_data, retain_until=retain_until,  # type: ignore[arg-type]
+                derived_from=derived_from or [],
+            )  # fmt: skip
+            kept.append(record)
+        if findings:
+            run, listed = _findings_file(findings)
+            cases.add_many(case, [run, *listed], by=who)
+            output.note(f"{output.count(len(listed), 'finding')} filed")
+        if scan:
+            filed, fresh = _filing.file_scan(
+                cases, case, _filing.latest_scan(workspace), workspace, everything=everything, by=who
+            )
+            output.note(f"{output.count(filed, 'finding')} filed, {fresh} of them new")
+        if note:
+            cases.note(case, note, by=who)
+    if json:
+        output.json_lines(asdict(record) for record in kept)
+        return
+    if kept:
+        output.table(
+            [(r.sha256[:16], r.size, r.tlp, r.origin) for r in kept], ["EVIDENCE", "BYTES", "TLP", "ORIGIN"]
+        )
+    output.line(f"Next: stillwatch case seal {case}")
+
+
+@app.command()
+def ask(
+    case: CaseArgument,
+    party: Annotated[str, typer.Argument(help="Who is asked.")],
+    due: Annotated[str, typer.Option(help="Day by which an answer is asked for: 2026-12-31.")],
+    finding: Annotated[
+        str, typer.Option(help="Id of the finding, or its beginning; else the whole case.")
+    ] = "",
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Record that a party was asked to answer, and by when."""
+    with _filing.store(workspace, store) as cases:
+        found = _finding(cases.get(case), finding) if finding else ""
+        record = cases.ask(case, party, due=due, by=_filing.whoever(by), finding=found)
+    output.line(f"{record.party} was asked to answer by {record.due}")
+    output.line(f"Next: stillwatch case answer {case}")
+
+
+@app.command()
+def answer(
+    case: CaseArgument,
+    party: Annotated[str, typer.Argument(help="Who answers.")],
+    statement: Annotated[str, typer.Argument(help="What they say, in their words; - reads standard input.")],
+    finding: Annotated[
+        str, typer.Option(help="Id of the finding, or its beginning; else the whole case.")
+    ] = "",
+    received_at: Annotated[str, typer.Option(help="When it came, with a time zone; else now.")] = "",
+    evidence: Annotated[
+        list[str] | None, typer.Option(help="sha256 of evidence that came with it and is in the case.")
+    ] = None,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Record what a party says; every output shows it beside the claim, as large."""
+    import sys
+
+    words = sys.stdin.read() if statement == "-" else statement
+    with _filing.store(workspace, store) as cases:
+        found = _finding(cases.get(case), finding) if finding else ""
+        record = cases.answer(
+            case,
+            party,
+            words,
+            by=_filing.whoever(by),
+            finding=found,
+            received_at=received_at,
+            evidence=evidence or [],
+        )
+    output.line(f"answer {record.id[:12]} of {record.party} stands in {case}")
+    output.line(f"Next: stillwatch case show {case}")
+
+
+@app.command()
+def withdraw(
+    case: CaseArgument,
+    finding: Annotated[str, typer.Argument(help="Id of the finding, or its beginning.")],
+    reason: Annotated[str, typer.Argument(help="Why it was wrong.")],
+    replaced_by: Annotated[str, typer.Option(help="Id of the finding that corrects it.")] = "",
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Withdraw a finding, or name the one that corrects it. It stays visible, as withdrawn or corrected."""
+    with _filing.store(workspace, store) as cases:
+        held = cases.get(case)
+        record = cases.withdraw(
+            case, _finding(held, finding), reason, by=_filing.whoever(by),
+            replaced_by=_finding(held, replaced_by) if replaced_by else "",
+        )  # fmt: skip
+    carried = [n.id[:12] for n in held.notices if record.finding in n.findings and n.kind != "correction"]
+    output.line(f"finding {record.finding[:12]} is {'corrected' if record.replaced_by else 'withdrawn'}")
+    if carried:
+        output.line(
+            f"{output.count(len(carried), 'notice')} carried it and need a correction: {', '.join(carried)}"
+        )
+    output.line(f"Next: stillwatch case show {case}")
+
+
+@app.command()
+def close(
+    case: CaseArgument,
+    reason: Annotated[str, typer.Argument(help="Why it is closed.")],
+    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="The case as a whole was wrong.")] = False,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Close a case. Answers, withdrawals and corrections are still taken."""
+    with _filing.store(workspace, store) as cases:
+        cases.close_case(case, reason, by=_filing.whoever(by), withdrawn=withdrawn)
+    output.line(f"{case} is {'withdrawn' if withdrawn else 'closed'}")
+    output.line(f"Next: stillwatch case seal {case}")
+
+
+@app.command()
+def seal(
+    case: CaseArgument,
+    key: KeyOption = None,
+    timestamp: Annotated[
+        Path | None,
+        typer.Option(help="RFC 3161 time stamp over the newest seal; attached to it, no new seal."),
+    ] = None,
+    tsa_root: Annotated[
+        list[Path] | None,
+        typer.Option(help="PEM file with a root certificate of the time-stamping authority."),
+    ] = None,
+    signature_out: Annotated[
+        Path | None, typer.Option(help="File for the signature, to have it time-stamped.")
+    ] = None,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Sign the state of a case. Note the printed head elsewhere: it shows a rollback, whoever did it."""
+    from stillwatch.cases.evidence import write_whole
+    from stillwatch.cases.sealing import Signer, timestamp_file
+
+    who, moment = _filing.whoever(by), ""
+    signer = Signer.of_pem(key) if key else None
+    with _filing.store(workspace, store) as cases:
+        if timestamp:
+            made, moment = cases.stamp(case, timestamp_file(timestamp), by=who, roots=tsa_root or [])
+        else:
+            made = cases.seal(case, by=who, signer=signer)
+    if signature_out:
+        write_whole(signature_out, bytes.fromhex(made.signature))
+        output.note(f"signature: {signature_out}")
+    if json:
+        output.json_lines([asdict(made)])
+        return
+    _case_screen.seal(made)
+    if moment:
+        output.line(
+            f"  time stamp   {moment}" + ("" if tsa_root else " (who made it was not checked: --tsa-root)")
+        )
+    output.line(f"Next: stillwatch case verify {case}")
+
+
+@app.command()
+def verify(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Ids of cases or portable files; every case when left out.")
+    ] = None,
+    public_key: PublicKeyOption = "",
+    head: HeadOption = None,
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Check every entry, record and byte; the first that is broken is named, with exit code 5."""
+    from stillwatch.cases import portable
+
+    heads = tuple(head or ())
+    found: list[Verified] = []
+    names = list(targets or [])
+    for name in [n for n in names if _is_file(n)]:
+        with portable.opened(Path(name)) as source:
+            found.append(portable.check_file(source, public_key=public_key, heads=heads))
+    ids = [n for n in names if not _is_file(n)]
+    if ids or not names:
+        with _filing.store(workspace, store) as cases:
+            ids = ids or [row.id for row in cases.list()]
+            with output.progress("verifying") as update:
+                for number, case in enumerate(ids):
+                    update(number / len(ids), case)
+                    found.append(cases.verify(case, public_key=public_key, heads=heads))
+    if json:
+        output.json_lines({**asdict(v), "sealed": v.sealed} for v in found)
+        return
+    for one in found:
+        _case_screen.verified(one)
+
+
+@app.command()
+def export(
+    case: CaseArgument,
+    file: Annotated[Path, typer.Argument(help="The portable file to write, such as C-1.zip.")],
+    tlp: Annotated[str, typer.Option(help="Nothing stricter goes out; else the label of the case.")] = "",
+    key: KeyOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Write a case as one file that verifies anywhere; evidence that is stricter or past its retention stays here."""
+    from stillwatch.cases.sealing import Signer
+
+    signer = Signer.of_pem(key) if key else None
+    with _filing.store(workspace, store) as cases:
+        written = cases.export(case, file, by=_filing.whoever(by), tlp=tlp, signer=signer, replace_it=force)
+    if json:
+        output.json_lines([{**asdict(written), "path": str(written.path)}])
+        return
+    _case_screen.exported(written)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A portable file.")],
+    public_key: PublicKeyOption = "",
+    head: HeadOption = None,
+    as_case: Annotated[str, typer.Option("--as", help="Id to give it, where its own is taken here.")] = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Take in a portable file once all of it is verified; a case that is here is only ever continued."""
+    with _filing.store(workspace, store, create=True) as cases:
+        case, fresh, found = cases.import_file(
+            file, public_key=public_key, heads=tuple(head or ()), as_case=as_case
+        )
+    if json:
+        output.json_lines([{"id": case, "new_entries": fresh, **asdict(found)}])
+        return
+    _case_screen.verified(found)
+    output.line(f"{case}: {output.count(fresh, 'new entry', 'new entries')}")
+    output.line(f"Next: stillwatch case show {case}")
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = HOME, store: StoreOption = "", json: JsonOption = False) -> None:
+    """List the cases."""
+    with _filing.store(workspace, store) as cases:
+        rows = cases.list()
+    if json:
+        output.json_lines(asdict(row) for row in rows)
+        return
+    output.table(
+        [(r.id, r.status, r.tlp, r.findings, r.evidence, r.entries, r.opened_at[:10], r.title) for r in rows],
+        ["CASE", "STATUS", "TLP", "FINDINGS", "EVIDENCE", "ENTRIES", "OPENED", "TITLE"],
+        words=True,
+    )
+    if rows:
+        output.line(f"Next: stillwatch case show {rows[-1].id}")
+
+
+@app.command()
+def show(
+    case: CaseArgument, workspace: WorkspaceOption = HOME, store: StoreOption = "", json: JsonOption = False
+) -> None:
+    """Show a case: each claim with the answer to it, what was withdrawn, evidence, seals."""
+    with _filing.store(workspace, store) as cases:
+        found = cases.get(case)
+    if json:
+        output.json_lines([asdict(found)])
+        return
+    _case_screen.show(found)
+
+
+def _content(name: str) -> bytes | Path:
+    import sys
+
+    return sys.stdin.buffer.read() if name == "-" else Path(name)
+
+
+def _media_type(name: str) -> str:
+    import mimetypes
+
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".zip") or Path(name).is_file()
+
+
+def _findings_file(path: Path) -> tuple[Run, list[Finding]]:
+    from stillwatch.cases.reading import loads, read
+    from stillwatch.errors import FormatError, InputError
+    from stillwatch.records import Finding, Run
+
+    try:
+        values = loads(path.read_bytes(), str(path))
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {problem.strerror}") from problem
+    if not isinstance(values, dict) or not isinstance(values.get("findings"), list):
+        raise FormatError("expected an object with a run and a list of findings", str(path))
+    listed = [read(Finding, f, f"{path}: finding {n}") for n, f in enumerate(values["findings"], 1)]
+    return read(Run, values.get("run"), f"{path}: run"), listed
+
+
+def _finding(case: Case, start: str) -> str:
+    """The id of the one finding whose id begins so, or whose subject is this."""
+    from stillwatch.errors import InputError
+
+    matching = [f.id for f in case.findings if f.id.startswith(start)] or [
+        f.id for f in case.findings if f.subject == start
+    ]
+    if len(matching) != 1:
+        what = "fits several findings" if matching else "is no finding"
+        names = ", ".join(f.id[:12] for f in case.findings[:5]) or "none"
+        raise InputError(f"{start[:80]!r} {what} of {case.id}; there are: {names}")
+    return matching[0]
