@@ -25,6 +25,7 @@ def as_html(document: Document) -> str:
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         sections=_sections(document),
         pieces=_pieces,
+        foreign=_foreign,
         page_words=document.words,
     )
     page.encode()
@@ -92,6 +93,11 @@ def narrow_columns(table: Table) -> list[bool]:
     width = len(table.head) or 2
     columns = [[string(row[i]) for row in table.rows] for i in range(width)]
     return [i > 0 and all(len(cell) <= 18 for cell in column) for i, column in enumerate(columns)]
+
+
+def _foreign(text: Text) -> bool:
+    """Whether a whole text is from elsewhere: it then runs its own way."""
+    return bool(text) and all(span.style == "user" or not span.text.strip() for span in text)
 
 
 def _pieces(text: Text) -> list[tuple[str, list[str]]]:

@@ -224,7 +224,9 @@ def _summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
         blocks.append(Paragraph(_told_plainly(finding, lang), (finding.id,)))
         if names := [a.name for a in finding.alternatives if a.excluded is False]:
             said = lang.say(
-                "report.open_questions", subject=name_of(finding), names=joined([user(n) for n in names])
+                "report.open_questions",
+                subject=name_of(finding),
+                names=joined([user(n) for n in names], lang.messages["word.list"]),
             )
             blocks.append(Paragraph(said, (finding.id,)))
     if len(supported) > TOLD:

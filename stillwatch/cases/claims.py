@@ -29,7 +29,7 @@ def code(text: str) -> Text:
     return (Span(text, "code"),) if text else ()
 
 
-def joined(parts: list[Text], between: str = "; ") -> Text:
+def joined(parts: list[Text], between: str) -> Text:
     """Texts behind one another."""
     spans: list[Span] = []
     for part in parts:

@@ -109,7 +109,8 @@ class Language:
             return (Span(self.day(value)),)
         if isinstance(value, str):
             return (Span(value, "user"),) if value else ()
-        return (Span(self.number(value)),)
+        # Alone between Arabic words a minus sign would wander to the other side of its number.
+        return (Span(self.number(value), "user" if value < 0 and self.direction == "rtl" else "plain"),)
 
     def number(self, value: float) -> str:
         """A number with at most three significant digits after the point, in the language's digits."""

@@ -151,7 +151,9 @@ def _unknown(parts: Parts) -> Section:
         for state, key in ((False, "unknown_open"), (None, "unknown_untold")):
             names = [user(a.name) for a in finding.alternatives if a.excluded is state]
             if names:
-                said = lang.say(f"notice.{key}", subject=subject, names=joined(names))
+                said = lang.say(
+                    f"notice.{key}", subject=subject, names=joined(names, lang.messages["word.list"])
+                )
                 blocks.append(Paragraph(said, rests))
         blocks += [
             Paragraph(lang.say("notice.unknown_limits", subject=subject, limit=limit), rests)
@@ -198,7 +200,8 @@ def _corrected(parts: Parts) -> Section:
             at=(Span(lang.day(notice.created_at)),),
             kind=lang.say(f"kind.{notice.kind}"),
             id=code(notice.id[:12]),
-            addressees=joined([user(a) for a in notice.addressees]) or lang.say("notice.corrected_nobody"),
+            addressees=joined([user(a) for a in notice.addressees], lang.messages["word.list"])
+            or lang.say("notice.corrected_nobody"),
         )
         blocks.append(Paragraph(said, (notice.id,)))
     for finding in parts.findings:

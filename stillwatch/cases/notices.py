@@ -235,11 +235,17 @@ def _head(
         (lang.say("head.from"), user(request.created_by)),
         (
             lang.say("head.to"),
-            joined([user(a) for a in request.addressees]) or lang.say("head.nobody"),
+            joined([user(a) for a in request.addressees], lang.messages["word.list"])
+            or lang.say("head.nobody"),
         ),
     ]
     if request.distribution:
-        rows.append((lang.say("head.distribution"), joined([user(a) for a in request.distribution])))
+        rows.append(
+            (
+                lang.say("head.distribution"),
+                joined([user(a) for a in request.distribution], lang.messages["word.list"]),
+            )
+        )
     rows += [
         (lang.say("head.date"), day),
         (lang.say("head.reference"), (*code(case.id), Span(" / "), *code(reference))),

@@ -1,0 +1,330 @@
+"""``stillwatch case report | notice | deliver | followups``: what people read, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from stillwatch.cli import _filing, output
+
+if TYPE_CHECKING:
+    from stillwatch.cases.content import Document
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="STILLWATCH_CASE_STORE",
+        show_envvar=True,
+        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
+    ),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
+CaseArgument = Annotated[str, typer.Argument(help="Id of the case, such as C-1.")]
+LanguageOption = Annotated[
+    str, typer.Option("--language", help="en, fr, ar or zh; all but en are unreviewed drafts.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="File to write; - is stdout. Else it goes to the workspace's reports."),
+]
+TodayOption = Annotated[
+    str, typer.Option("--today", help="The day (YYYY-MM-DD) on which dates are judged; else today.")
+]
+HOME = Path("stillwatch-data")
+FORMATS = ("text", "html", "pdf", "eml")
+
+
+def report(
+    case: CaseArgument,
+    pdf: Annotated[bool, typer.Option("--pdf", help="A PDF; needs stillwatch[pdf].")] = False,
+    html: Annotated[bool, typer.Option("--html", help="One HTML page; the default.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Plain text.")] = False,
+    language: LanguageOption = "en",
+    out: OutOption = None,
+    today: TodayOption = "",
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Write the report of a case, for people who know no statistics."""
+    from stillwatch import plugins
+    from stillwatch.cases.case_report import case_report
+
+    if pdf + html + text > 1:
+        raise typer.BadParameter("one of --pdf, --html and --text")
+    with _filing.store(workspace, store) as cases:
+        held = cases.get(case)
+    document = case_report(
+        held,
+        today=_day(today),
+        created_at=_now(),
+        cards=[signal.CARD for signal in plugins.find("campaigns.signals").values()],
+        language_code=language,
+        author=_filing.whoever(by),
+    )
+    kind = "pdf" if pdf else "text" if text else "html"
+    _write(_drawn(document, kind), out, workspace, f"{case}-report", kind)
+
+
+def notice(
+    case: CaseArgument,
+    kind: Annotated[str, typer.Option("--kind", help="alert, demarche, disclosure, partner or correction.")],
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", help="An addressee; with eml, name <address> puts it in the header."),
+    ] = None,
+    copy: Annotated[
+        list[str] | None, typer.Option("--copy", help="Somebody on the distribution list.")
+    ] = None,
+    language: LanguageOption = "en",
+    by_date: Annotated[
+        str, typer.Option("--by-date", help="Day (YYYY-MM-DD) by which an answer is asked for.")
+    ] = "",
+    tlp: Annotated[
+        str, typer.Option("--tlp", help="Traffic light label; else as strict as what it rests on.")
+    ] = "",
+    wider_because: Annotated[
+        str, typer.Option("--wider-because", help="Why it may be shared more widely than what it rests on.")
+    ] = "",
+    classification: Annotated[str, typer.Option("--classification", help="Marking on every page.")] = "",
+    finding: Annotated[
+        list[str] | None,
+        typer.Option("--finding", help="A finding or subject; else every supported one that stands."),
+    ] = None,
+    corrects: Annotated[
+        list[str] | None,
+        typer.Option("--corrects", help="With a correction: a notice; else all that need one."),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="PSEUDONYM=WORDS: what a subject or party is called.")
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Title; else kind and case.")] = "",
+    action: Annotated[
+        str, typer.Option("--action", help="What is asked; else the usual request of this kind.")
+    ] = "",
+    contact: Annotated[str, typer.Option("--contact", help="Where to answer.")] = "",
+    format: Annotated[str, typer.Option("--format", help="text, html, pdf or eml.")] = "html",
+    attach: Annotated[
+        list[str] | None, typer.Option("--attach", help="With eml: pdf or html; both when left out.")
+    ] = None,
+    sender: Annotated[str, typer.Option("--from", help="With eml: the sender's address.")] = "",
+    indicators: Annotated[
+        bool, typer.Option("--indicators/--no-indicators", help="Add the annex of indicators.")
+    ] = True,
+    keep: Annotated[
+        bool, typer.Option("--keep/--draft", help="Keep it with the case, or only draw it.")
+    ] = True,
+    out: OutOption = None,
+    today: TodayOption = "",
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Write a notice. Nothing is sent: the file is yours to send."""
+    from stillwatch.cases.notices import Request, make_notice
+
+    if format not in FORMATS:
+        raise typer.BadParameter(f"--format is {', '.join(FORMATS)}; found {format!r}")
+    addressees = tuple(to or [])
+    request = Request(
+        created_at=_now(),
+        created_by=_filing.whoever(by),
+        addressees=addressees,
+        distribution=tuple(copy or []),
+        language=language,
+        title=title,
+        classification=classification,
+        tlp=tlp or None,  # type: ignore[arg-type]
+        wider_because=wider_because,
+        findings=tuple(finding) if finding else None,
+        corrects=tuple(corrects) if corrects else None,
+        action=action,
+        due=by_date,
+        contact=contact,
+        names=dict(_pair(pair) for pair in name or []),
+        indicators=indicators,
+    )
+    with _filing.store(workspace, store) as cases:
+        written, document = make_notice(cases.get(case), kind, request, today=_day(today))  # type: ignore[arg-type]
+        content = (
+            _mail(document, sender, addressees, copy or [], attach)
+            if format == "eml"
+            else _drawn(document, format)
+        )
+        # Kept only once it could be drawn.
+        if keep:
+            cases.add(case, written, by=request.created_by)
+    _write(content, out, workspace, f"{case}-{kind}-{written.id[:8]}", format)
+    output.note(
+        f"notice {written.id[:12]} ({written.tlp})" + ("" if keep else ", a draft: not kept with the case")
+    )
+    if keep and addressees:
+        output.note(
+            f"Next: stillwatch case deliver {case} {written.id[:12]} --to '{addressees[0]}' --event delivered"
+        )
+
+
+def deliver(
+    case: CaseArgument,
+    notice: Annotated[str, typer.Argument(help="Id of the notice, or its first characters.")],
+    to: Annotated[str, typer.Option("--to", help="The addressee.")],
+    event: Annotated[
+        str, typer.Option("--event", help="delivered, acknowledged, answered, 'followed up' or failed.")
+    ],
+    text: Annotated[str, typer.Option("--text", help="What was said.")] = "",
+    due: Annotated[str, typer.Option("--due", help="Day (YYYY-MM-DD) of the next follow-up.")] = "",
+    at: Annotated[str, typer.Option("--at", help="When it happened (ISO); else now.")] = "",
+    by: ByOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Record what became of a notice at one addressee."""
+    from stillwatch.cases.claims import moment
+    from stillwatch.errors import InputError
+    from stillwatch.records import Delivery, DeliveryEvent
+
+    if event not in get_args(DeliveryEvent):
+        raise InputError(f"--event is {', '.join(get_args(DeliveryEvent))}; found {event!r}")
+    for what, when in (("--due", due), ("--at", at)):
+        if when:
+            moment(when, what)
+    who = _filing.whoever(by)
+    with _filing.store(workspace, store) as cases:
+        held = cases.get(case)
+        matching = [n for n in held.notices if n.id.startswith(notice)]
+        if len(matching) != 1:
+            known = ", ".join(n.id[:12] for n in held.notices) or "none"
+            raise InputError(
+                f"{notice!r} {'fits several notices' if matching else 'is no notice'} of {case}; there are: {known}"
+            )
+        cases.add(case, Delivery(matching[0].id, to, at or _now(), who, event, text, due), by=who)  # type: ignore[arg-type]
+    output.line(f"{matching[0].id[:12]}  {event}  {to}")
+    output.line(f"Next: stillwatch case followups {case}")
+
+
+def followups(
+    case: Annotated[str, typer.Argument(help="Id of the case; all cases when left out.")] = "",
+    done: Annotated[bool, typer.Option("--all", help="Also what needs nothing any more.")] = False,
+    today: TodayOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
+) -> None:
+    """List who was told and has not answered, who was asked, and which notices need a correction."""
+    from stillwatch.cases.followups import all_followups
+
+    with _filing.store(workspace, store) as cases:
+        ids = [case] if case else [found.id for found in cases.list()]
+        rows = all_followups((cases.get(i) for i in ids), _day(today), done=done)
+    if json:
+        output.json_lines(asdict(row) for row in rows)
+        return
+    if not rows:
+        output.line("Nothing is due.")
+        return
+    columns = ["CASE", "STATE", "DUE", "WHAT", "WHO", "LAST", "ABOUT"]
+    output.table(
+        [(r.case, r.state, r.due or "-", r.what, r.who, r.last, r.about) for r in rows], columns, words=True
+    )
+    late = sum(r.state == "overdue" for r in rows)
+    output.line(f"{output.count(late, 'line')} overdue of {len(rows)}.")
+    if wrong := next((r for r in rows if r.what == "correction"), None):
+        output.line(f"Next: stillwatch case notice {wrong.case} --kind correction")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put these commands under a noun."""
+    app.command("report")(report)
+    app.command("notice")(notice)
+    app.command("deliver")(deliver)
+    app.command("followups")(followups)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _day(text: str) -> date:
+    from stillwatch.errors import InputError
+
+    if not text:
+        return datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise InputError(f"--today is a day such as 2026-11-24, found {text!r}") from problem
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from stillwatch.errors import InputError
+
+    name, equals, words = text.partition("=")
+    if not equals or not name or not words:
+        raise InputError(f"--name is PSEUDONYM=WORDS, found {text!r}")
+    return name, words
+
+
+def _drawn(document: Document, kind: str) -> bytes:
+    if kind == "pdf":
+        from stillwatch.cases.as_pdf import as_pdf
+
+        return as_pdf(document)
+    if kind == "text":
+        from stillwatch.cases.as_text import as_text
+
+        return as_text(document).encode()
+    from stillwatch.cases.as_html import as_html
+
+    return as_html(document).encode()
+
+
+def _mail(
+    document: Document, sender: str, to: tuple[str, ...], copies: list[str], attach: list[str] | None
+) -> bytes:
+    from stillwatch.cases.as_mail import DRAFT, as_mail
+    from stillwatch.errors import InputError
+
+    wanted = attach or ["pdf", "html"]
+    if set(wanted) - {"pdf", "html"}:
+        raise InputError(f"--attach is pdf or html, found {', '.join(wanted)}")
+    files: dict[str, Any] = {f"notice.{kind}": _drawn(document, kind) for kind in dict.fromkeys(wanted)}
+    # A desk by its name has no address: whoever sends the message fills it in.
+    return as_mail(
+        document,
+        date=document.created_at,
+        sender=sender or DRAFT,
+        to=[a for a in to if "@" in a],
+        copies=[a for a in copies if "@" in a],
+        attachments=files,
+    )
+
+
+def _write(content: bytes, out: Path | None, workspace: Path, name: str, kind: str) -> None:
+    import os
+
+    from stillwatch.errors import InputError
+
+    if out is not None and str(out) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        return
+    ending = "txt" if kind == "text" else kind
+    target = out if out is not None else workspace / "reports" / f"{name}.{ending}"
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+        part.replace(target)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{target}: cannot be written: {problem.strerror}") from problem
+    output.line(str(target))
