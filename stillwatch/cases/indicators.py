@@ -19,9 +19,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import quote
 
+from stillwatch.cases.events import rank
 from stillwatch.cases.proportion import exact_interval
 from stillwatch.errors import InputError
 from stillwatch.records import TLP, Case, Finding, Indicator, Withdrawal
@@ -36,10 +37,6 @@ WINDOW = 32
 """Bytes of normalised text in one window; the windows of one text do not overlap."""
 LONG = 64
 """A shorter piece of text has low confidence."""
-TLPS: tuple[TLP, ...] = ("TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED")
-"""From the widest audience to the narrowest (FIRST, Traffic Light Protocol 2.0)."""
-assert set(TLPS) == set(get_args(TLP))
-
 TEXT, TEMPLATE, PROFILE, VERBATIM, STIX = (
     "stillwatch-text",
     "stillwatch-template",
@@ -160,19 +157,6 @@ def of_case(
     return Shared(tlp, tuple(items), tuple(left_out))
 
 
-def rank(tlp: str) -> int:
-    """0 for TLP:CLEAR up to 4 for TLP:RED.
-
-    Raises
-    ------
-    InputError
-        It is no TLP 2.0 label.
-    """
-    if tlp not in TLPS:
-        raise InputError(f"expected one of {', '.join(TLPS)}, found {tlp[:40]!r}")
-    return TLPS.index(tlp)
-
-
 def texts_allowed(tlp: TLP) -> bool:
     """Whether text of prompts may leave at this TLP."""
     return rank(tlp) >= rank("TLP:AMBER")
@@ -204,6 +188,13 @@ def well_formed(language: str, pattern: str) -> bool:
 def expired(indicator: Indicator, at: datetime) -> bool:
     """Whether it is no longer valid at a moment (with a time zone)."""
     return datetime.fromisoformat(indicator.valid_until) <= at
+
+
+def state_of(indicator: Indicator, at: datetime) -> str:
+    """``valid``, ``expired`` or ``not yet valid`` at a moment (with a time zone)."""
+    if expired(indicator, at):
+        return "expired"
+    return "valid" if datetime.fromisoformat(indicator.valid_from) <= at else "not yet valid"
 
 
 def benign_words(hits: int, of: int) -> str:

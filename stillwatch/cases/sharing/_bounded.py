@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from stillwatch.cases.indicators import TLPS, well_formed
+from stillwatch.cases.events import TLP_ORDER
+from stillwatch.cases.indicators import well_formed
 from stillwatch.cases.sharing import NOBODY, Provenance
 from stillwatch.errors import FormatError, InputError
 from stillwatch.records import Indicator
@@ -214,8 +215,8 @@ def indicator(values: Mapping[str, Any], place: str, source: str, *, line: int =
     if hits > of:
         raise wrong("benign_hits", f"at most benign_of, {of}")
     tlp = values.get("tlp")
-    if tlp not in TLPS:
-        raise wrong("tlp", f"one of {', '.join(TLPS)}")
+    if tlp not in TLP_ORDER:
+        raise wrong("tlp", f"one of {', '.join(TLP_ORDER)}")
     sources = values.get("derived_from")
     if not isinstance(sources, Sequence) or isinstance(sources, str) or len(sources) > MOST_SOURCES:
         raise wrong("derived_from", f"a list of at most {MOST_SOURCES:,} texts")
@@ -297,8 +298,8 @@ def lines_of(text: str, source: str) -> list[tuple[int, str]]:
 
 def narrowest(labels: Sequence[str]) -> str:
     """The narrowest of several TLP labels; of none of them TLP:AMBER+STRICT, so that it stays in the house."""
-    known = [label for label in labels if label in TLPS]
-    return max(known, key=TLPS.index) if known else "TLP:AMBER+STRICT"
+    known = [label for label in labels if label in TLP_ORDER]
+    return max(known, key=TLP_ORDER.index) if known else "TLP:AMBER+STRICT"
 
 
 def tlp_label(text: Any) -> str:
@@ -307,7 +308,7 @@ def tlp_label(text: Any) -> str:
         return ""
     plain = "TLP:" + text.strip().upper().removeprefix("TLP:").replace("_", "+")
     plain = {"TLP:WHITE": "TLP:CLEAR", "TLP:AMBER-STRICT": "TLP:AMBER+STRICT"}.get(plain, plain)
-    return plain if plain in TLPS else ""
+    return plain if plain in TLP_ORDER else ""
 
 
 def refused(problem: Exception, place: str, source: str) -> InputError:

@@ -50,14 +50,15 @@ def indicator_id(indicator: Indicator) -> UUID:
 
 
 def newest(case: Case) -> datetime:
-    """When something last happened in the case: what is written from it was last changed then."""
+    """When something was last said in the case that leaves with it: what is written from it changed then.
+
+    Notes, seals and exports do not leave, so sharing twice gives the same bytes.
+    """
     times = [
         case.opened_at,
         *(w.at for w in case.withdrawals),
         *(a.received_at for a in case.answers),
         *(a.at for a in case.asked),
-        *(n.at for n in case.notes),
-        *(s.at for s in case.seals),
     ]
     return max(utc(t) for t in times)
 

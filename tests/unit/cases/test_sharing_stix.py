@@ -11,6 +11,7 @@ import sharing_case
 import stix2validator
 
 from stillwatch.cases import indicators, sharing
+from stillwatch.cases.events import TLP_ORDER
 from stillwatch.cases.sharing._tlp2 import MARKINGS
 from stillwatch.errors import FormatError
 from stillwatch.records import TLP, Case
@@ -40,7 +41,7 @@ def of(kind: str, found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("tlp", indicators.TLPS)
+@pytest.mark.parametrize("tlp", TLP_ORDER)
 def test_oasis_finds_nothing_wrong(name: str, tlp: TLP) -> None:
     found = bundle(CASES[name], tlp=tlp, with_texts=True, downgrade=True)
     result = stix2validator.validate_string(json.dumps(found), OPTIONS)

@@ -1,0 +1,179 @@
+"""OCSF 1.5 Detection Finding (class 2004), one JSON object a line, for SIEMs and data lakes.
+
+The class has no place for indicators or innocent explanations: they stand under `unmapped`, where the schema puts what
+it has no attribute for, and every pattern stands among the `observables` as well, so that it can be searched for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import stillwatch
+from stillwatch.cases.indicators import Shareable, Shared, public
+from stillwatch.cases.sharing import Format, Imported, _said
+from stillwatch.cases.sharing._bounded import (
+    indicator,
+    lines_of,
+    parse_json,
+    provenance,
+    records,
+    text_of,
+)
+from stillwatch.errors import FormatError
+from stillwatch.records import Case, Indicator
+
+VERSION = "1.5.0"
+FORMAT = Format(
+    name="ocsf",
+    title="OCSF Detection Finding",
+    media_type="application/x-ndjson",
+    suffix=".jsonl",
+    reads=True,
+    carries={
+        field: f"unmapped.stillwatch.indicators[].{field}"
+        for field in (
+            "kind", "pattern", "language", "valid_from", "valid_until", "confidence", "tlp", "derived_from",
+            "benign_hits", "benign_of",
+        )
+    },
+    loses=(
+        "Tools that drop `unmapped` keep only the patterns, without validity, TLP, benign rate and limits.",
+    ),
+)  # fmt: skip
+_OTHER = 99
+_CONFIDENCE = ((85, 3, "High"), (50, 2, "Medium"), (1, 1, "Low"), (0, 0, "Unknown"))
+
+
+def write(case: Case, shared: Shared, *, producer: str) -> bytes:
+    """One line a finding; a withdrawn one is closed and suppressed."""
+    lines = [_line(case, shared, item, producer) for item in shared.items]
+    return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines).encode()
+
+
+def read(data: bytes, *, source: str, at: str) -> Imported:
+    """Detection findings; of those that we did not write, observables become indicators of low standing."""
+    stands: list[Indicator] = []
+    revoked: list[Indicator] = []
+    producers: dict[str, None] = {}
+    foreign = 0
+    for number, line in lines_of(text_of(data, source), source):
+        event = parse_json(line, source, line=number)
+        if not isinstance(event, dict) or event.get("class_uid") != 2004:
+            raise FormatError("expected a Detection Finding, an object with class_uid 2004", source, number)
+        if who := _vendor(event):
+            producers[who[:200]] = None
+        unmapped = event.get("unmapped")
+        own = unmapped.get("stillwatch") if isinstance(unmapped, dict) else None
+        if not isinstance(own, dict):
+            foreign += 1
+            continue
+        given = records(own.get("indicators"), "unmapped.stillwatch.indicators", source, line=number)
+        made = [
+            indicator(values, f"unmapped.stillwatch.indicators[{i}]", source, line=number)
+            for i, values in enumerate(given)
+        ]
+        (revoked if event.get("activity_id") == 3 else stands).extend(made)
+    lost = ["of each finding everything but its indicators; the document itself is kept with the case"]
+    if foreign:
+        lost.append(f"findings whose observables say nothing of validity, TLP or confidence: {foreign}")
+    origin = provenance("ocsf", data, producer="; ".join(producers)[:400], source=source, at=at)
+    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked))
+
+
+def _vendor(event: dict[str, Any]) -> str:
+    metadata = event.get("metadata")
+    product = metadata.get("product") if isinstance(metadata, dict) else None
+    vendor = product.get("vendor_name") if isinstance(product, dict) else None
+    return vendor if isinstance(vendor, str) else ""
+
+
+def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[str, Any]:
+    finding = item.finding
+    first, last = (round(t.timestamp() * 1000) for t in _said.day_bounds(finding))
+    changed = round(_said.newest(case).timestamp() * 1000)
+    back = _said.taken_back(case, item)
+    activity, name = (3, "Close") if back else (1, "Create")
+    status, status_name = (3, "Suppressed") if back else (1, "New")
+    score = max((i.confidence for i in item.indicators), default=0)
+    level, level_name = next((i, n) for least, i, n in _CONFIDENCE if score >= least)
+    answers = [
+        {
+            "party": public(a.party),
+            "statement": public(a.statement, counts=False),
+            "received_at": a.received_at,
+        }
+        for a in _said.answers(case, finding)
+    ]
+    return {
+        "activity_id": activity,
+        "activity_name": name,
+        "category_name": "Findings",
+        "category_uid": 2,
+        "class_name": "Detection Finding",
+        "class_uid": 2004,
+        "type_uid": 200400 + activity,
+        "type_name": f"Detection Finding: {name}",
+        "time": changed,
+        "start_time": first,
+        "end_time": last,
+        "count": int(finding.details.get("exchanges") or 0),
+        "severity_id": 1,
+        "severity": "Informational",
+        "status_id": status,
+        "status": status_name,
+        "status_detail": back,
+        "confidence_id": level,
+        "confidence": level_name,
+        "confidence_score": score,
+        "message": back or _said.claimed(finding),
+        "comment": _said.MEANING,
+        "metadata": {
+            "version": VERSION,
+            "uid": str(_said.name(case.id, "ocsf", finding.id)),
+            "correlation_uid": case.id,
+            "labels": [shared.tlp],
+            "product": {"name": "Stillwatch", "vendor_name": producer, "version": stillwatch.__version__},
+        },
+        "finding_info": {
+            "uid": finding.id,
+            "title": finding.subject,
+            "desc": _said.claimed(finding),
+            "created_time": round(_said.utc(case.opened_at).timestamp() * 1000),
+            "modified_time": changed,
+            "first_seen_time": first,
+            "last_seen_time": last,
+            "types": ["accounts that act as one and harvest a language model"],
+            "analytic": {
+                "name": "groups of accounts, two e-values each, one e-BH over all",
+                "type_id": 3,
+                "type": "Statistical",
+                "uid": "stillwatch.campaigns",
+                "desc": public(finding.family),
+            },
+            "attacks": [
+                {"technique": {"uid": i, "name": title}, "version": f"ATLAS {_said.ATLAS_VERSION}"}
+                for i, title, _ in _said.techniques(finding)
+            ],
+        },
+        "observables": [
+            {
+                "name": f"unmapped.stillwatch.indicators[{i}].pattern",
+                "type": made.language,
+                "type_id": _OTHER,
+                "value": made.pattern,
+            }
+            for i, made in enumerate(item.indicators)
+        ],
+        "remediation": {"desc": _said.ACTION},
+        "unmapped": {
+            "stillwatch": {
+                "tlp": shared.tlp,
+                "indicators": [asdict(i) for i in item.indicators],
+                "standing": _said.standing(finding),
+                "answers": answers,
+                "no_answer": [_said.silence(a) for a in _said.silent(case, finding)],
+            }
+        },
+    }

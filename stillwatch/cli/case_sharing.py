@@ -1,0 +1,243 @@
+"""``stillwatch case share`` and ``case import-indicators``: indicators out, and those of others in.
+
+`add_to` hangs both into the app of ``stillwatch case``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stillwatch.cli import _filing, output
+
+if TYPE_CHECKING:
+    from stillwatch.cases.sharing import Imported
+    from stillwatch.cases.store import CaseStore
+    from stillwatch.records import TLP
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="STILLWATCH_CASE_STORE",
+        show_envvar=True,
+        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
+    ),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
+_BENIGN = re.compile(r"([^=]+)=(\d{1,12})/(\d{1,12})")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this file into ``stillwatch case``."""
+    app.command("share")(share)
+    app.command("import-indicators")(import_indicators)
+
+
+def share(
+    case: Annotated[str, typer.Argument(help="Id of the case, such as C-1.")],
+    format: Annotated[str, typer.Option("--format", help="stix, misp, ocsf, sigma or csv.")],
+    tlp: Annotated[str, typer.Option("--tlp", help="At which TLP.", show_default="the case's")] = "",
+    with_texts: Annotated[
+        bool, typer.Option("--with-texts", help="Also the shared text itself; at TLP:AMBER or narrower only.")
+    ] = False,
+    downgrade: Annotated[
+        bool, typer.Option("--downgrade", help="Share at a wider TLP than that of the case or its evidence.")
+    ] = False,
+    producer: Annotated[
+        str, typer.Option("--producer", help="Who says so, as readers will see it.")
+    ] = "not named",
+    valid_days: Annotated[
+        int, typer.Option("--valid-days", help="Days after the last exchange on which indicators end.")
+    ] = 90,
+    benign: Annotated[
+        list[str] | None,
+        typer.Option("--benign", help="FINDING=K/N: K of N honest accounts matched its text; repeat it."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="stdout")] = None,
+    by: ByOption = "",
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    store: StoreOption = "",
+) -> None:
+    """Write what may be looked for elsewhere, without accounts, as STIX, MISP, OCSF, Sigma or CSV."""
+    from hashlib import sha256
+
+    from stillwatch.cases import indicators, sharing
+    from stillwatch.cases.journal import Journal
+    from stillwatch.engine.tables import Workspace
+
+    with _filing.store(workspace, store) as cases:
+        found = cases.get(case)
+    shared = indicators.of_case(
+        found,
+        tlp=_label(tlp),
+        with_texts=with_texts,
+        valid_days=valid_days,
+        benign=_rates(benign or [], [f.id for f in found.findings]),
+        downgrade=downgrade,
+    )
+    data = sharing.write(found, shared, format, producer=producer)
+    # The journal knows before anybody else does. It is that of the workspace: what was shared changes nothing of the
+    # case, and an entry in the case's own journal would break its seal.
+    Journal(Workspace(workspace).journal).append(
+        "case.shared",
+        {
+            "case": case,
+            "head": found.head,
+            "format": format,
+            "tlp": shared.tlp,
+            "sha256": sha256(data).hexdigest(),
+            "indicators": len(shared.indicators),
+            "taken_back": len(shared.revoked),
+            "left_out": len(shared.left_out),
+            "with_texts": with_texts,
+            "downgrade": downgrade,
+            "by": _filing.whoever(by),
+        },
+    )
+    for sentence in shared.left_out:
+        output.note(f"left out: {sentence}")
+    for sentence in sharing.formats()[format].FORMAT.loses:
+        output.note(f"{format}: {sentence}")
+    told = f"{output.count(len(shared.indicators), 'indicator')} at {shared.tlp}"
+    if shared.revoked:
+        told += f", {len(shared.revoked)} taken back"
+    if out is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        _write(out, data)
+        told += f": {out}"
+    output.note(told)
+
+
+def import_indicators(
+    case: Annotated[str, typer.Argument(help="Id of the case in which they are filed.")],
+    file: Annotated[Path, typer.Argument(help="The document; - is stdin.")],
+    format: Annotated[str, typer.Option("--format", help="stix, misp, ocsf or csv.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+    by: ByOption = "",
+    workspace: WorkspaceOption = Path("stillwatch-data"),
+    store: StoreOption = "",
+) -> None:
+    """File somebody else's indicators, with the document they came in; nothing acts on them."""
+    from dataclasses import asdict
+
+    from stillwatch.cases import indicators, sharing
+    from stillwatch.cases.sharing._bounded import narrowest
+
+    now, who = datetime.now(UTC), _filing.whoever(by)
+    data, name = _read(file)
+    imported = sharing.read(data, format, source=name, at=now.isoformat())
+    origin = imported.provenance
+    with _filing.store(workspace, store) as cases:
+        cases.add_evidence(
+            case,
+            data,
+            media_type=sharing.formats()[origin.format].FORMAT.media_type,
+            role="imported indicators",
+            origin=f"{origin.producer}, {name}",
+            by=who,
+            tlp=narrowest([i.tlp for i in (*imported.indicators, *imported.revoked)]),
+        )
+        fresh = cases.add_many(case, imported.filed(), by=who)
+        _tell_revoked(cases, case, imported, who)
+    rows: list[dict[str, Any]] = [
+        {
+            **asdict(i),
+            "state": indicators.state_of(i, now),
+            "producer": origin.producer,
+            "document": origin.sha256,
+        }
+        for i in imported.indicators
+    ]
+    if json:
+        output.json_lines(rows)
+    else:
+        output.table(
+            [
+                (r["kind"], r["language"], r["confidence"], r["tlp"], r["valid_until"][:10], r["state"])
+                for r in rows
+            ],
+            ["KIND", "LANGUAGE", "CONFIDENCE", "TLP", "UNTIL", "STATE"],
+        )
+    output.note(
+        f"{output.count(sum(fresh), 'new indicator')} of {len(rows)} by {origin.producer} filed in {case}; nothing "
+        "acts on them"
+    )
+    for sentence in imported.lost:
+        output.note(f"{name}: {sentence}")
+
+
+def _tell_revoked(cases: CaseStore, case: str, imported: Imported, by: str) -> None:
+    """What its producer takes back is noted, since a case forgets nothing."""
+    if not imported.revoked:
+        return
+    patterns = sorted({f"{i.kind}: {i.pattern[:80]}" for i in imported.revoked})
+    cases.note(
+        case,
+        f"{imported.provenance.producer} takes back: {'; '.join(patterns[:20])}"
+        + (f" and {len(patterns) - 20} more" if len(patterns) > 20 else "")
+        + f" (document {imported.provenance.sha256[:16]})",
+        by=by,
+    )
+    output.note(f"taken back by their producer, do not look for them: {len(imported.revoked)}")
+
+
+def _label(text: str) -> TLP | None:
+    from stillwatch.cases.events import TLP_ORDER, rank
+
+    return TLP_ORDER[rank(text.strip().upper())] if text else None
+
+
+def _rates(given: list[str], known: list[str]) -> dict[str, tuple[int, int]]:
+    """Finding id -> k of n; an id may be cut, as long as one finding begins so."""
+    from stillwatch.errors import InputError
+
+    rates = {}
+    for text in given:
+        match = _BENIGN.fullmatch(text)
+        if match is None:
+            raise InputError(f"--benign takes FINDING=K/N, such as 7707a386=3/20000, found {text[:60]!r}")
+        begun = [i for i in known if i.startswith(match[1].lower())]
+        if len(begun) != 1:
+            raise InputError(f"--benign: {len(begun)} findings of the case begin with {match[1][:60]!r}")
+        rates[begun[0]] = (int(match[2]), int(match[3]))
+    return rates
+
+
+def _read(file: Path) -> tuple[bytes, str]:
+    """The document and its name; at most one byte more than is read of any."""
+    from stillwatch.cases.sharing._bounded import MOST_BYTES
+    from stillwatch.errors import InputError
+
+    if str(file) == "-":
+        return sys.stdin.buffer.read(MOST_BYTES + 1), "stdin"
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MOST_BYTES + 1), file.name
+    except OSError as problem:
+        raise InputError(f"{file}: {problem.strerror}") from problem
+
+
+def _write(out: Path, data: bytes) -> None:
+    """The whole file or none, readable by its owner alone: its TLP says who else may have it."""
+    from stillwatch.errors import InputError
+
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        draft.replace(out)
+    except OSError as problem:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"{out}: {problem.strerror}") from problem

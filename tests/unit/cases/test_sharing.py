@@ -1,0 +1,236 @@
+"""What holds for every format: nothing that identifies leaves, and what can come back comes back field by field."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sharing_case
+from sharing_case import ACCOUNT, SECOND, WRAPPER
+
+from stillwatch.cases import indicators, sharing
+from stillwatch.cases.events import TLP_ORDER
+from stillwatch.errors import FormatError, InputError, IntegrityError
+from stillwatch.records import Case, Indicator
+
+ROOT = Path(__file__).resolve().parents[3]
+AT = "2026-11-24T00:00:00Z"
+FORMATS = sharing.formats()
+READ = [name for name, module in FORMATS.items() if module.FORMAT.reads]
+FIELDS = [f.name for f in fields(Indicator)]
+CASES = {"one": sharing_case.case(), "corrected": sharing_case.corrected()}
+HOSTILE = "=cmd|' /C calc'!A0 \u202e<script>alert(1)</script> and a text that is long enough for a digest \x07\x1b[2J"
+
+
+def written(name: str, case: Case, **more: Any) -> bytes:
+    return sharing.write(case, indicators.of_case(case, **more), name, producer="Provider A")
+
+
+def test_the_formats_are_found() -> None:
+    assert set(FORMATS) == {"stix", "misp", "ocsf", "sigma", "csv"}
+    assert set(READ) == {"stix", "misp", "ocsf", "csv"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_has_the_three_names(name: str) -> None:
+    module = FORMATS[name]
+    assert inspect.getdoc(module)
+    assert list(inspect.signature(module.write).parameters) == ["case", "shared", "producer"]
+    assert list(inspect.signature(module.read).parameters) == ["data", "source", "at"]
+    assert set(module.FORMAT.carries) <= set(FIELDS)
+    assert module.FORMAT.loses
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_account_and_no_unasked_text_leaves(name: str, case: str) -> None:
+    data = written(name, CASES[case]).decode()
+    assert ACCOUNT not in data
+    assert indicators.names_pseudonym(data) == ""
+    assert WRAPPER[:40] not in data
+    assert SECOND[:40] not in data
+    for small in ("c-00000004", "meridian-old", "64501", "3 accounts", "4 accounts"):
+        assert small not in data
+    assert WRAPPER[:40] in written(name, CASES[case], with_texts=True).decode()
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_case_gives_the_same_bytes(name: str, case: str) -> None:
+    assert written(name, CASES[case], with_texts=True) == written(name, CASES[case], with_texts=True)
+    # What does not leave changes nothing.
+    noted = replace(CASES[case], head="1" * 64, status="sealed")
+    assert written(name, noted) == written(name, CASES[case])
+
+
+@pytest.mark.parametrize("tlp", TLP_ORDER)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", READ)
+def test_a_round_trip_loses_no_field(name: str, case: str, tlp: Any) -> None:
+    shared = indicators.of_case(CASES[case], tlp=tlp, with_texts=True, downgrade=True)
+    data = sharing.write(CASES[case], shared, name, producer="Provider A")
+    back = sharing.read(data, "auto", source="theirs", at=AT)
+    assert back.provenance.format == name
+    assert back.provenance.producer == "Provider A"
+    assert back.provenance.size == len(data)
+    assert set(FORMATS[name].FORMAT.carries) == set(FIELDS)
+    for given, found in ((shared.indicators, back.indicators), (shared.revoked, back.revoked)):
+        assert len(given) == len(found)
+        for one, other in zip(given, found, strict=True):
+            for field in FIELDS:
+                assert getattr(one, field) == getattr(other, field), field
+
+
+@pytest.mark.parametrize("name", READ)
+def test_hostile_text_comes_back_as_it_was(name: str) -> None:
+    told = replace(
+        sharing_case.finding(texts=[HOSTILE, "'" + HOSTILE, '"' + HOSTILE + "\n=1+1"]),
+        claim=HOSTILE,
+        limits=(HOSTILE,),
+    )
+    case = sharing_case.case(told, title=HOSTILE)
+    shared = indicators.of_case(case, with_texts=True)
+    back = sharing.read(sharing.write(case, shared, name), name, source="theirs", at=AT)
+    assert back.indicators == shared.indicators
+
+
+def test_the_last_look_stops_an_account_that_slipped_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = sharing_case.case()
+    monkeypatch.setattr(FORMATS["csv"], "write", lambda case, shared, producer: f'"{ACCOUNT}"'.encode())
+    with pytest.raises(IntegrityError, match="identifiers of accounts"):
+        sharing.write(case, indicators.of_case(case), "csv")
+    named = sharing_case.finding(members=[{"account": "customer-four-two"}])
+    monkeypatch.setattr(FORMATS["csv"], "write", lambda case, shared, producer: b"by customer-four-two")
+    with pytest.raises(IntegrityError, match="identifiers of accounts"):
+        sharing.write(sharing_case.case(named), indicators.of_case(sharing_case.case(named)), "csv")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_case_says_why_it_has_nothing(name: str) -> None:
+    small = sharing_case.case(sharing_case.finding(accounts=4))
+    with pytest.raises(InputError, match="nothing to share: c-7f3a0011: fewer than 5 accounts"):
+        written(name, small)
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"PK\x03\x04rest", "found a ZIP archive"),
+        (b"\x1f\x8b\x08rest", "found a gzip file"),
+        (b"\xff\xfe{\x00}\x00", "found UTF-16 text"),
+        (b"<xml/>", "found XML or HTML"),
+        (b'{"a": "\xc3\x28"}', "is no UTF-8"),
+        (b"{" + b" " * (33 << 20), "bytes; documents of up to"),
+    ],
+)
+def test_what_is_no_document_is_refused(name: str, data: bytes, says: str) -> None:
+    with pytest.raises(FormatError, match=says):
+        sharing.read(data, name, source="theirs", at=AT)
+
+
+@pytest.mark.parametrize("name", ["stix", "misp", "ocsf"])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested deeper than"),
+        ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper than"),
+        ('{"a": [' + "1," * 1_000_001 + "1]}", "values; up to 1,000,000"),
+        ('{"a": 1, "a": 2}', "given twice"),
+        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": 1e999}', "too large"),
+        ('{"a": ' + "9" * 5000 + "}", "too large"),
+        ('{"a": "\\ud800"}', "half of a surrogate pair"),
+        ('{"\\ud800": 1}', "half of a surrogate pair"),
+        ('{"a": "' + "x" * 100_001 + '"}', "a text of 100,001 characters"),
+        ('{"a": 1', "no JSON"),
+        ("[]", "expected a"),
+        ("null", "expected a"),
+        ("&a [*a, *a]", "no JSON"),
+    ],
+)  # fmt: skip
+def test_hostile_json_is_refused_with_its_place(name: str, data: str, says: str) -> None:
+    with pytest.raises(FormatError, match=says) as refused:
+        sharing.read(data.encode(), name, source="theirs.json", at=AT)
+    assert str(refused.value).startswith("theirs.json")
+
+
+def test_millions_of_objects_are_refused_before_they_are_built() -> None:
+    objects = '{"type":"bundle","id":"bundle--1","objects":[' + "{}," * 600_000 + "{}]}"
+    with pytest.raises(FormatError, match="values; up to"):
+        sharing.read(objects.encode(), "stix", source="theirs", at=AT)
+    many = {"type": "bundle", "objects": [{}] * 20_001}
+    with pytest.raises(FormatError, match="20,001 objects; up to 20,000"):
+        sharing.read(json.dumps(many).encode(), "stix", source="theirs", at=AT)
+
+
+def test_unknown_formats_are_named() -> None:
+    with pytest.raises(InputError, match="unknown format 'taxii'; known: csv, misp, ocsf, sigma, stix"):
+        sharing.read(b"", "taxii", source="theirs", at=AT)
+    with pytest.raises(InputError, match="cannot be read back"):
+        sharing.read(b"title: x", "sigma", source="theirs", at=AT)
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    return found
+
+
+def test_an_imported_indicator_never_acts_by_itself() -> None:
+    """Only cases and their command line know what an imported indicator is; nothing that acts may import either."""
+    package = ROOT / "stillwatch"
+    knows = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if any(name.startswith("stillwatch.cases.sharing") for name in imports_of(path))
+    }
+    assert knows == {"cases", "cli"}
+    users = {p.name for p in (package / "cli").glob("*.py") if "stillwatch.cases.sharing" in imports_of(p)}
+    assert users <= {"case_sharing.py"}
+
+
+def test_optional_libraries_load_when_they_are_used_and_not_before() -> None:
+    code = (
+        "from stillwatch.cases import sharing, indicators, matching; sharing.formats(); import sys; "
+        "print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert loaded.isdisjoint(
+        {"numpy", "duckdb", "pyarrow", "scipy", "stix2", "pymisp", "yaml", "sigma", "py_ocsf_models"}
+    )
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_table_of_the_guide_says_what_each_format_carries(field: str) -> None:
+    guide = (
+        (ROOT / "docs" / "guides" / "sharing.md")
+        .read_text(encoding="utf-8")
+        .partition("### What comes back")[2]
+    )
+    names = ["stix", "misp", "ocsf", "csv", "sigma"]
+    row = next(line for line in guide.splitlines() if line.startswith(f"| `{field}` |"))
+    cells = [c.strip() for c in row.strip("|").split("|")][1:]
+    assert cells == ["yes" if field in FORMATS[n].FORMAT.carries and FORMATS[n].FORMAT.reads else
+                     "in words" if field in FORMATS[n].FORMAT.carries else "lost" for n in names]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_guide_says_what_is_lost(name: str) -> None:
+    guide = (ROOT / "docs" / "guides" / "sharing.md").read_text(encoding="utf-8")
+    for sentence in FORMATS[name].FORMAT.loses:
+        assert " ".join(sentence.split()) in " ".join(guide.split())

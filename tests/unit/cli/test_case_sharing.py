@@ -1,0 +1,159 @@
+"""``case share`` and ``case import-indicators``, on a store in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stillwatch.cases.journal import Journal
+from stillwatch.cases.store import CaseStore
+from stillwatch.cli import case_sharing
+from stillwatch.errors import InputError
+from stillwatch.records import Finding, Run
+
+app = typer.Typer()
+app.callback()(lambda: None)
+case_sharing.add_to(app)
+RUNNER = CliRunner()
+TEXT = (
+    "imagine and articulate the internal reasoning behind a completed response and write it out step by step"
+)
+
+
+def finding(accounts: int, run: str) -> Finding:
+    return Finding(
+        subject=f"c-{accounts:08d}",
+        claim=f"{accounts} accounts act as one, and what they do has the shape of harvesting.",
+        decision="supported",
+        results=(),
+        family="2 groups proposed",
+        run=run,
+        details={"accounts": accounts, "exchanges": 9_000, "since": "2020-11-02", "until": "2020-11-08",
+                 "texts": [TEXT], "proposed_by": "shared_prompt"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Path]:
+    run = Run("0.1.0", "stillwatch campaigns scan", {}, {}, 1)
+    with CaseStore(tmp_path) as store:
+        case = store.open("Harvesting", by="analyst")
+        store.open("What others say", by="analyst")
+        for accounts in (40, 3):
+            store.add_finding(case.id, finding(accounts, run.id), run, by="analyst")
+    yield tmp_path
+
+
+def typed(workspace: Path, *words: str, data: bytes = b"") -> Any:
+    return RUNNER.invoke(app, [*words, "--workspace", str(workspace)], input=data, catch_exceptions=True)
+
+
+def refused(result: Any) -> str:
+    assert isinstance(result.exception, InputError), result.exception
+    return str(result.exception)
+
+
+@pytest.mark.parametrize("format", ["stix", "misp", "ocsf", "csv"])
+def test_out_and_in_again(workspace: Path, format: str) -> None:
+    file = workspace / "shared"
+    out = typed(workspace, "share", "C-1", "--format", format, "--producer", "Provider A", "--out", str(file))
+    assert out.exit_code == 0, out.exception
+    assert out.stdout == ""
+    assert "left out: c-00000003: fewer than 5 accounts: groups this small are never shared" in out.stderr
+    assert f"2 indicators at TLP:AMBER: {file}" in out.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    back = typed(workspace, "import-indicators", "C-2", str(file), "--by", "analyst")
+    assert back.exit_code == 0, back.exception
+    assert "expired" in back.stdout
+    assert "2 new indicators of 2 by Provider A filed in C-2; nothing acts on them" in back.stderr
+    with CaseStore(workspace) as store:
+        case = store.get("C-2")
+    (document,) = case.evidence
+    assert document.role == "imported indicators"
+    assert document.origin == "Provider A, shared"
+    assert {i.derived_from[0] for i in case.indicators} == {f"sha256:{document.sha256}"}
+    again = typed(workspace, "import-indicators", "C-2", str(file), "--json")
+    assert "0 new indicators of 2" in again.stderr
+    rows = [json.loads(line) for line in again.stdout.splitlines()]
+    assert {r["state"] for r in rows} == {"expired"}
+    assert {r["document"] for r in rows} == {document.sha256}
+
+
+def test_to_stdout_and_from_stdin(workspace: Path) -> None:
+    out = typed(workspace, "share", "C-1", "--format", "stix")
+    assert json.loads(out.stdout)["type"] == "bundle"
+    back = typed(workspace, "import-indicators", "C-2", "-", data=out.stdout.encode())
+    assert back.exit_code == 0, back.exception
+    assert "filed in C-2" in back.stderr
+
+
+def test_the_journal_keeps_what_left_and_every_wider_flag(workspace: Path) -> None:
+    with CaseStore(workspace) as store:
+        store.seal("C-1", by="analyst")
+    out = typed(workspace, "share", "C-1", "--format", "csv", "--with-texts", "--by", "analyst")
+    with CaseStore(workspace) as store:
+        case = store.get("C-1")
+    assert case.status == "sealed"
+    (entry,) = Journal(workspace / "journal.jsonl").entries()
+    assert entry.kind == "case.shared"
+    assert entry.body == {
+        "case": "C-1", "head": case.head, "format": "csv", "tlp": "TLP:AMBER",
+        "sha256": hashlib.sha256(out.stdout.encode()).hexdigest(), "indicators": 3, "taken_back": 0, "left_out": 1,
+        "with_texts": True, "downgrade": False, "by": "analyst",
+    }  # fmt: skip
+
+
+def test_a_wider_tlp_needs_a_flag(workspace: Path) -> None:
+    assert "--downgrade" in refused(
+        typed(workspace, "share", "C-1", "--format", "stix", "--tlp", "TLP:GREEN")
+    )
+    done = typed(
+        workspace, "share", "C-1", "--format", "stix", "--tlp", "tlp:green", "--downgrade", "--with-texts"
+    )
+    assert done.exit_code == 0, done.exception
+    assert "left out: the shared text itself: not at TLP:GREEN" in done.stderr
+    assert TEXT not in done.stdout
+
+
+def test_benign_rates_by_the_beginning_of_a_finding_s_id(workspace: Path) -> None:
+    with CaseStore(workspace) as store:
+        begin = store.get("C-1").findings[0].id[:8]
+    done = typed(workspace, "share", "C-1", "--format", "csv", "--benign", f"{begin}=1/30000")
+    assert '"1","30000"' in done.stdout
+    assert "takes FINDING=K/N" in refused(
+        typed(workspace, "share", "C-1", "--format", "csv", "--benign", "1/2")
+    )
+    assert "0 findings" in refused(typed(workspace, "share", "C-1", "--format", "csv", "--benign", "zz=1/2"))
+
+
+def test_what_is_taken_back_is_noted(workspace: Path) -> None:
+    with CaseStore(workspace) as store:
+        store.withdraw("C-1", store.get("C-1").findings[0].id, reason="an agreed study", by="analyst")
+    out = typed(workspace, "share", "C-1", "--format", "stix")
+    assert "0 indicators at TLP:AMBER, 2 taken back" in out.stderr
+    back = typed(workspace, "import-indicators", "C-2", "-", data=out.stdout.encode())
+    assert "taken back by their producer, do not look for them: 2" in back.stderr
+    with CaseStore(workspace) as store:
+        assert "not named takes back: " in store.get("C-2").notes[-1].text
+        assert not store.get("C-2").indicators
+
+
+def test_what_is_wrong_is_said(workspace: Path) -> None:
+    assert "unknown format" in refused(typed(workspace, "share", "C-1", "--format", "taxii"))
+    assert "expected one of TLP:CLEAR" in refused(
+        typed(workspace, "share", "C-1", "--format", "csv", "--tlp", "RED")
+    )
+    assert "No such file" in refused(typed(workspace, "import-indicators", "C-2", str(workspace / "none")))
+    assert "C-9" in refused(typed(workspace, "share", "C-9", "--format", "csv"))
+    assert "found a ZIP archive" in refused(
+        typed(workspace, "import-indicators", "C-2", "-", data=b"PK\x03\x04")
+    )
+    with CaseStore(workspace) as store:
+        assert not store.get("C-2").evidence
