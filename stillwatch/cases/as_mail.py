@@ -94,6 +94,8 @@ def _address(text: str) -> Address:
     if not text.isprintable():
         raise InputError(f"an address is one line of printable characters, found {text!r}")
     name, _, rest = text.rpartition("<")
+    if set(name) & set("<>,;"):
+        raise InputError(f"{text!r} is no address: expected one, such as Desk <desk@example.org>")
     spec = rest.removesuffix(">").strip() if rest.endswith(">") else text.strip()
     try:
         address = Address(display_name=name.strip().strip('"') if rest.endswith(">") else "", addr_spec=spec)

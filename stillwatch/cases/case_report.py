@@ -109,9 +109,10 @@ def case_report(
             new_page=True,
         )
     )
+    full = {f.id for f in told}
     for finding in [*told, *short]:
         sections += finding_sections(
-            case, finding, lang, today=today, party=party, cards=known, full=finding in told
+            case, finding, lang, today=today, party=party, cards=known, full=finding.id in full
         )
     sections += [
         _withdrawn(case, lang),

@@ -175,8 +175,9 @@ def sentences(block: Numbered) -> Iterator[str]:
 
 
 _END = re.compile(r"(?<=[.!?؟])\s+|(?<=[。！？])|\n+")
-_NUMBER = re.compile(r"(?<![\w-])[-+]?\d")
-"""A number, in the digits of any script. The digits of ``c-7f3a`` and ``sha256`` are no number: they begin no word."""
+_NUMBER = re.compile(r"(?<![A-Za-z\u00C0-\u052F\d_-])[-+]?\d")
+"""A number, in the digits of any script. The digits of ``c-7f3a`` and ``sha256`` are no number: they begin no word.
+Arabic and Chinese write words and numbers together, so there a letter before a digit changes nothing."""
 
 
 def holds_number(sentence: str) -> bool:

@@ -150,7 +150,7 @@ class Language:
         N is rounded down, so that nothing is said to be rarer than was shown.
         """
         tens = abs(log_value) / math.log(10)
-        if tens < 6:
+        if tens < 6 - 1e-9:
             n = math.exp(abs(log_value))
             # Two digits, downwards.
             size = 10 ** max(0, math.floor(math.log10(max(n, 1) + 1e-9)) - 1)

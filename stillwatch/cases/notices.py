@@ -205,7 +205,7 @@ def _chosen(
         ]
         if not gone:
             raise InputError("none of these notices carried a finding that was withdrawn or corrected")
-        return tuple(dict.fromkeys(gone))
+        return tuple({f.id: f for f in gone}.values())
     if request.findings is None:
         return tuple(
             f
@@ -224,7 +224,7 @@ def _chosen(
             what = "fits several findings" if standing else "is no finding"
             raise InputError(f"{wanted!r} {what} of case {case.id}")
         chosen.append(standing[0])
-    return tuple(dict.fromkeys(chosen))
+    return tuple({f.id: f for f in chosen}.values())
 
 
 def _head(

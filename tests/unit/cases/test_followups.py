@@ -1,0 +1,115 @@
+"""The register: what is overdue, what is due soon, and what is settled."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date
+from typing import Any
+
+import pytest
+from documents_samples import GOOD, OLD, OPEN, STATEMENT, TODAY, case, request
+
+from stillwatch.cases.followups import Followup, all_followups, followups
+from stillwatch.cases.notices import make_notice
+from stillwatch.errors import InputError
+from stillwatch.records import Answer, Asked, Case, Delivery, Withdrawal
+
+
+def sent(*deliveries: tuple[str, str, str, str], due: str = "2026-12-08", **more: Any) -> Case:
+    """A case with one notice to two desks, and what was recorded of it: (addressee, time, event, next date)."""
+    held = case(asked=(), answers=(), withdrawals=(), **more)
+    notice, _ = make_notice(
+        held, "alert", request(addressees=("A", "B"), due=due, created_at="2026-11-10T09:00:00Z", findings=(GOOD.id,)),
+        today=TODAY,
+    )  # fmt: skip
+    records = tuple(Delivery(notice.id, to, at, "x", event, "", next_) for to, at, event, next_ in deliveries)  # type: ignore[arg-type]
+    return dataclasses.replace(held, notices=(notice,), deliveries=records)
+
+
+def of(rows: list[Followup], who: str) -> Followup:
+    return next(r for r in rows if r.who == who)
+
+
+def test_a_notice_that_nobody_delivered() -> None:
+    row = of(followups(sent(), TODAY), "A")
+    assert (row.what, row.last, row.state, row.due, row.days) == (
+        "notice",
+        "not delivered",
+        "open",
+        "2026-12-08",
+        14,
+    )
+
+
+@pytest.mark.parametrize(
+    ("today", "state"),
+    [
+        (date(2026, 11, 30), "open"),
+        (date(2026, 12, 1), "due"),
+        (date(2026, 12, 8), "due"),
+        (date(2026, 12, 9), "overdue"),
+    ],
+)
+def test_a_thing_is_overdue_on_the_day_after_its_date(today: date, state: str) -> None:
+    assert of(followups(sent(("A", "2026-11-11", "delivered", "")), today), "A").state == state
+
+
+def test_the_latest_record_counts_whatever_the_order_and_zone() -> None:
+    held = sent(
+        ("A", "2026-11-12T01:00:00+03:00", "acknowledged", "2026-12-20"),
+        ("A", "2026-11-11T23:30:00Z", "answered", ""),
+        ("B", "2026-11-11T08:00:00Z", "delivered", ""),
+    )
+    rows = followups(held, TODAY, done=True)
+    assert of(rows, "A").state == "done"
+    assert of(rows, "B").last == "delivered"
+    assert [r.who for r in followups(held, TODAY)] == ["B"]
+
+
+def test_an_answer_with_a_next_date_is_not_the_end() -> None:
+    row = of(followups(sent(("A", "2026-11-11", "answered", "2026-11-20")), TODAY), "A")
+    assert (row.state, row.due, row.days) == ("overdue", "2026-11-20", -4)
+
+
+def test_somebody_who_got_it_without_being_an_addressee() -> None:
+    assert of(followups(sent(("C", "2026-11-11", "delivered", "")), TODAY), "C").what == "notice"
+
+
+def test_questions_to_parties() -> None:
+    rows = followups(case(withdrawals=()), TODAY, done=True)
+    waiting = of(rows, "Umbra Cloud")
+    assert (waiting.what, waiting.state, waiting.days, waiting.about) == ("answer", "overdue", -4, "c-0be2")
+    assert of(rows, "Acme Tutoring").state == "done"
+
+
+def test_an_answer_to_the_whole_case_answers_every_question() -> None:
+    answer = Answer("Umbra Cloud", "", STATEMENT, "2026-11-21", "x")
+    assert of(followups(case(answers=(answer,)), TODAY, done=True), "Umbra Cloud").state == "done"
+    other = dataclasses.replace(answer, finding=GOOD.id)
+    assert of(followups(case(answers=(other,)), TODAY), "Umbra Cloud").state == "overdue"
+
+
+def test_a_correction_is_due_at_everybody_who_got_the_notice() -> None:
+    held = sent()
+    held = dataclasses.replace(
+        held, withdrawals=(Withdrawal(GOOD.id, "2026-11-23T10:00:00Z", "x", "wrong."),)
+    )
+    rows = [r for r in followups(held, TODAY) if r.what == "correction"]
+    assert [(r.who, r.state, r.days) for r in rows] == [("A", "overdue", -1), ("B", "overdue", -1)]
+    assert followups(held, TODAY)[0].what == "correction"
+
+
+def test_a_case_with_nothing_to_do() -> None:
+    assert followups(case(asked=(), answers=(), notices=()), TODAY) == []
+
+
+def test_several_cases_are_one_register_with_the_most_urgent_first() -> None:
+    first = case(asked=(Asked("P", OLD.id, "2026-11-01", "2026-12-30"),), withdrawals=(), answers=())
+    second = dataclasses.replace(case(withdrawals=(), answers=()), id="C-2")
+    rows = all_followups([first, second], TODAY)
+    assert [(r.case, r.state) for r in rows] == [("C-2", "overdue"), ("C-2", "due"), ("C-1", "open")]
+
+
+def test_a_date_that_is_none_is_an_error_that_names_it() -> None:
+    with pytest.raises(InputError, match="date of a follow-up: expected an ISO day or time, found 'soon'"):
+        followups(case(asked=(Asked("P", OPEN.id, "2026-11-01", "soon"),)), TODAY)
