@@ -10,6 +10,7 @@ from typing import Any
 
 from stillwatch.cases import charts
 from stillwatch.cases.content import Beside, Block, Document, Figure, Quote, Span, Table, Text, string
+from stillwatch.errors import FormatError
 
 
 def as_html(document: Document) -> str:
@@ -47,10 +48,13 @@ def draw(figure: Figure) -> str:
     """The chart of a figure as SVG, drawn from its data now; a stored document carries no drawing."""
     data = figure.data
     title = str(data.get("title", ""))
-    if figure.chart == "timeline":
-        return str(charts.timeline({str(k): float(v) for k, v in data.get("daily", {}).items()}, title))
-    evidence = [{str(k): bool(v) for k, v in member.items()} for member in data.get("evidence", [])]
-    return str(charts.membership(evidence, int(data.get("total", len(evidence))), title))
+    try:
+        if figure.chart == "timeline":
+            return str(charts.timeline({str(k): float(v) for k, v in data.get("daily", {}).items()}, title))
+        evidence = [{str(k): bool(v) for k, v in member.items()} for member in data.get("evidence", [])]
+        return str(charts.membership(evidence, int(data.get("total", len(evidence))), title))
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as problem:
+        raise FormatError(f"a figure that cannot be drawn: {problem}", "content") from problem
 
 
 def _sections(document: Document) -> list[dict[str, Any]]:

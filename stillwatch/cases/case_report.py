@@ -16,7 +16,7 @@ from stillwatch.cases.claims import (
     code,
     decision_words,
     joined,
-    moment,
+    last_delivery,
     name_of,
     spoken_of,
     user,
@@ -328,8 +328,7 @@ def _notices(case: Case, lang: Language) -> Section:
     rows: list[tuple[Text, ...]] = []
     for notice in case.notices:
         for addressee in notice.addressees or ("",):
-            sent = [d for d in case.deliveries if (d.notice, d.addressee) == (notice.id, addressee)]
-            last = max(sent, key=lambda d: moment(d.at, "delivery"), default=None)
+            last = last_delivery(case, notice.id, addressee)
             event = "none" if last is None else last.event.replace(" ", "_")
             when = notice.due if last is None else last.due or notice.due
             rows.append(

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from stillwatch.cases.content import Beside, Panel, Paragraph, Quote, Span, Text
 from stillwatch.cases.languages import Language
 from stillwatch.errors import InputError
-from stillwatch.records import Answer, Asked, Case, Finding, Withdrawal
+from stillwatch.records import Answer, Asked, Case, Delivery, Finding, Withdrawal
 
 Party = Callable[[str], Text]
 """How a party is called in a document."""
@@ -57,7 +57,13 @@ def moment(text: str, what: str) -> datetime:
 def withdrawal_of(case: Case, finding: str) -> Withdrawal | None:
     """The latest word on a finding that was wrong; None for one that stands."""
     said = [w for w in case.withdrawals if w.finding == finding]
-    return max(said, key=lambda w: moment(w.at, "withdrawal")) if said else None
+    return max(reversed(said), key=lambda w: moment(w.at, "withdrawal"), default=None)
+
+
+def last_delivery(case: Case, notice: str, addressee: str) -> Delivery | None:
+    """The latest record of a notice at an addressee; of two at one time, the one that was filed later."""
+    known = [d for d in case.deliveries if (d.notice, d.addressee) == (notice, addressee)]
+    return max(reversed(known), key=lambda d: moment(d.at, "delivery"), default=None)
 
 
 def answers_to(case: Case, finding: str) -> list[Answer]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from stillwatch.cases.words import visible
 from stillwatch.errors import FormatError, InputError
@@ -270,7 +270,7 @@ def from_json(value: Mapping[str, Any]) -> Document:
             language=str(value["language"]),
             direction="rtl" if value["direction"] == "rtl" else "ltr",
             title=_text_in(value["title"]),
-            tlp=value["tlp"],
+            tlp=_tlp(value["tlp"]),
             classification=str(value["classification"]),
             created_at=str(value["created_at"]),
             head=tuple((_text_in(label), _text_in(held)) for label, held in value["head"]),
@@ -290,6 +290,13 @@ def from_json(value: Mapping[str, Any]) -> Document:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise FormatError(f"not a document: {problem!r}", "content") from problem
+
+
+def _tlp(value: str) -> TLP:
+    for known in get_args(TLP):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"no TLP is {value!r}")
 
 
 def _text_out(text: Text) -> list[list[str]]:

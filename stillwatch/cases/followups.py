@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from stillwatch.cases.claims import answered, moment, name_of
+from stillwatch.cases.claims import answered, last_delivery, moment, name_of
 from stillwatch.cases.corrections import corrections_due
-from stillwatch.records import Case, Delivery, Notice
+from stillwatch.records import Case, Notice
 
 State = Literal["overdue", "due", "open", "done"]
 _ORDER: tuple[State, ...] = ("overdue", "due", "open", "done")
@@ -71,8 +71,7 @@ def _notices(case: Case, today: date) -> Iterable[Followup]:
 
 
 def _notice(case: Case, notice: Notice, addressee: str, today: date) -> Followup:
-    known = [d for d in case.deliveries if d.notice == notice.id and d.addressee == addressee]
-    last: Delivery | None = max(known, key=lambda d: moment(d.at, "delivery"), default=None)
+    last = last_delivery(case, notice.id, addressee)
     over = last is not None and last.event == "answered" and not last.due
     # The date of the latest record counts, then the one by which the notice asked for an answer.
     due = "" if over else (last.due if last is not None and last.due else notice.due)

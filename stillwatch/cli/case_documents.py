@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from stillwatch.cli import _filing, output
 
 if TYPE_CHECKING:
     from stillwatch.cases.content import Document
+    from stillwatch.records import Case, Notice
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
 StoreOption = Annotated[
@@ -76,7 +78,9 @@ def report(
 
 def notice(
     case: CaseArgument,
-    kind: Annotated[str, typer.Option("--kind", help="alert, demarche, disclosure, partner or correction.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="alert, demarche, disclosure, partner or correction.")
+    ] = "",
     to: Annotated[
         list[str] | None,
         typer.Option("--to", help="An addressee; with eml, name <address> puts it in the header."),
@@ -119,6 +123,10 @@ def notice(
     indicators: Annotated[
         bool, typer.Option("--indicators/--no-indicators", help="Add the annex of indicators.")
     ] = True,
+    again: Annotated[
+        str,
+        typer.Option("--again", help="Draw a kept notice once more, as it was written, in another format."),
+    ] = "",
     keep: Annotated[
         bool, typer.Option("--keep/--draft", help="Keep it with the case, or only draw it.")
     ] = True,
@@ -129,10 +137,13 @@ def notice(
     store: StoreOption = "",
 ) -> None:
     """Write a notice. Nothing is sent: the file is yours to send."""
+    from stillwatch.cases.content import from_json
     from stillwatch.cases.notices import Request, make_notice
 
     if format not in FORMATS:
         raise typer.BadParameter(f"--format is {', '.join(FORMATS)}; found {format!r}")
+    if bool(kind) == bool(again):
+        raise typer.BadParameter("either --kind, for a new notice, or --again, for one that is kept")
     addressees = tuple(to or [])
     request = Request(
         created_at=_now(),
@@ -153,7 +164,13 @@ def notice(
         indicators=indicators,
     )
     with _filing.store(workspace, store) as cases:
-        written, document = make_notice(cases.get(case), kind, request, today=_day(today))  # type: ignore[arg-type]
+        held = cases.get(case)
+        if again:
+            written = _notice_of(held, again)
+            document = from_json(written.content)
+            addressees, keep = addressees or written.addressees, False
+        else:
+            written, document = make_notice(held, kind, request, today=_day(today))  # type: ignore[arg-type]
         content = (
             _mail(document, sender, addressees, copy or [], attach)
             if format == "eml"
@@ -162,13 +179,13 @@ def notice(
         # Kept only once it could be drawn.
         if keep:
             cases.add(case, written, by=request.created_by)
-    _write(content, out, workspace, f"{case}-{kind}-{written.id[:8]}", format)
-    output.note(
-        f"notice {written.id[:12]} ({written.tlp})" + ("" if keep else ", a draft: not kept with the case")
-    )
+    _write(content, out, workspace, f"{case}-{written.kind}-{written.id[:8]}", format)
+    draft = "" if keep or again else ", a draft: not kept with the case"
+    output.note(f"notice {written.id[:12]} ({written.tlp}){draft}")
     if keep and addressees:
+        to_whom = shlex.quote(addressees[0])
         output.note(
-            f"Next: stillwatch case deliver {case} {written.id[:12]} --to '{addressees[0]}' --event delivered"
+            f"Next: stillwatch case deliver {case} {written.id[:12]} --to {to_whom} --event delivered"
         )
 
 
@@ -198,15 +215,9 @@ def deliver(
             moment(when, what)
     who = _filing.whoever(by)
     with _filing.store(workspace, store) as cases:
-        held = cases.get(case)
-        matching = [n for n in held.notices if n.id.startswith(notice)]
-        if len(matching) != 1:
-            known = ", ".join(n.id[:12] for n in held.notices) or "none"
-            raise InputError(
-                f"{notice!r} {'fits several notices' if matching else 'is no notice'} of {case}; there are: {known}"
-            )
-        cases.add(case, Delivery(matching[0].id, to, at or _now(), who, event, text, due), by=who)  # type: ignore[arg-type]
-    output.line(f"{matching[0].id[:12]}  {event}  {to}")
+        meant = _notice_of(cases.get(case), notice).id
+        cases.add(case, Delivery(meant, to, at or _now(), who, event, text, due), by=who)  # type: ignore[arg-type]
+    output.line(f"{meant[:12]}  {event}  {to}")
     output.line(f"Next: stillwatch case followups {case}")
 
 
@@ -248,8 +259,20 @@ def add_to(app: typer.Typer) -> None:
     app.command("followups")(followups)
 
 
+def _notice_of(case: Case, start: str) -> Notice:
+    from stillwatch.errors import InputError
+
+    matching = [n for n in case.notices if n.id.startswith(start)]
+    if len(matching) != 1:
+        known = ", ".join(n.id[:12] for n in case.notices) or "none"
+        what = "fits several notices" if matching else "is no notice"
+        raise InputError(f"{start[:80]!r} {what} of {case.id}; there are: {known}")
+    return matching[0]
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    # Whole, not cut to seconds: a correction must not look older than the withdrawal that it tells of.
+    return datetime.now(UTC).isoformat()
 
 
 def _day(text: str) -> date:

@@ -66,6 +66,11 @@ def test_the_latest_record_counts_whatever_the_order_and_zone() -> None:
     assert [r.who for r in followups(held, TODAY)] == ["B"]
 
 
+def test_of_two_records_at_one_time_the_later_filed_counts() -> None:
+    held = sent(("A", "2026-11-11", "delivered", ""), ("A", "2026-11-11", "answered", ""))
+    assert of(followups(held, TODAY, done=True), "A").last == "answered"
+
+
 def test_an_answer_with_a_next_date_is_not_the_end() -> None:
     row = of(followups(sent(("A", "2026-11-11", "answered", "2026-11-20")), TODAY), "A")
     assert (row.state, row.due, row.days) == ("overdue", "2026-11-20", -4)
