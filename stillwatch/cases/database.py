@@ -46,7 +46,11 @@ class Database:
             str(parsed.database) if _is_sqlite(parsed) else parsed.render_as_string(hide_password=True)
         )
         self._engine = self._sqlite(parsed) if _is_sqlite(parsed) else self._postgres(parsed)
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def dialect(self) -> str:
@@ -139,7 +143,7 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         raise InputError(
             "the case store's URL cannot be read; expected postgresql+pg8000://USER:PASSWORD@HOST/DATABASE"
         ) from None

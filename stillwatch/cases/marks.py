@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -72,6 +73,8 @@ class Marks:
         IntegrityError
             It is not what was written.
         """
+        if not re.fullmatch("C-[0-9]{1,9}", case):
+            return None
         path = self._path(case)
         try:
             text = path.read_bytes()

@@ -4,11 +4,66 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from store_samples import postgres_is_here, postgres_server
 
+from stillwatch.cases.store import CaseStore
 from stillwatch.records import Assumption, Card, Excluded, Finding, Null, Run, TestResult
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server that is there for these tests only, without a database."""
+    if not postgres_is_here():
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database(postgres: str, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    from sqlalchemy import create_engine, text
+
+    name = f"d{abs(hash(tmp_path)):x}"
+    engine = create_engine(f"{postgres}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    engine.dispose()
+    return f"{postgres}/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], CaseStore]]:
+    """Opens one store, as often as it is called, as programs would one after another."""
+    opened: list[CaseStore] = []
+    url = request.getfixturevalue("fresh_database") if request.param == "postgresql" else ""
+
+    def again() -> CaseStore:
+        place = tmp_path / "workspace"
+        opened.append(CaseStore(url, folder=place / "cases") if url else CaseStore(place))
+        return opened[-1]
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen: Callable[[], CaseStore]) -> CaseStore:
+    """An empty store: in SQLite, and once more in PostgreSQL."""
+    return reopen()
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[CaseStore]:
+    """An empty store in SQLite, for what no database has a part in."""
+    with CaseStore(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture
