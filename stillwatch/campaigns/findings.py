@@ -22,7 +22,7 @@ from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
 from stillwatch.campaigns.placing import belongs
 from stillwatch.campaigns.pool import Pool
-from stillwatch.campaigns.scoring import Score
+from stillwatch.campaigns.scoring import Score, score
 from stillwatch.campaigns.share import Shares, read_shares
 from stillwatch.campaigns.taken import read_taken
 from stillwatch.campaigns.timing import Timings
@@ -76,6 +76,8 @@ def report_groups(
     *,
     log_needed: float,
     alpha: float,
+    gamma: float,
+    seed: int,
     run: str,
     read_texts: ReadTexts | None,
 ) -> tuple[tuple[Finding, ...], pa.Table]:
@@ -83,7 +85,9 @@ def report_groups(
     accounts = read_accounts(engine)
     as_one = _examined(scores, rejected, log_needed)
     names = [name_of(group) for group in proposal.groups]
-    groups, aside, unplaced = _without_others(proposal, scores, np.flatnonzero(rejected))
+    groups, aside, unplaced = _without_others(
+        proposal, scores, np.flatnonzero(rejected), log_needed=log_needed, gamma=gamma, seed=seed
+    )
     who = [
         member_rows(group, result, proposal.pools[group.proposer], accounts)
         for group, result in zip(groups, scores, strict=True)
@@ -166,24 +170,35 @@ class _Measured:
 
 
 def _without_others(
-    proposal: Proposal, scores: Sequence[Score], chosen: NDArray[np.int64]
+    proposal: Proposal,
+    scores: Sequence[Score],
+    chosen: NDArray[np.int64],
+    *,
+    log_needed: float,
+    gamma: float,
+    seed: int,
 ) -> tuple[list[Group], list[NDArray[np.int64]], set[int]]:
     """The groups without the accounts that `placing.belongs` sets apart, and those accounts, for the chosen ones.
 
-    Where too few would be left, the group stays whole and its number is in the third: nobody can say whom its e-values
-    are about.
+    Where too few would be left, or those that are left do not act as one by themselves at the line of the scan, the
+    group stays whole and its number is in the third: nobody can say whom its e-values are about. A firm that acts as
+    one and strangers who harvest could otherwise pass together.
     """
-    questions = {name: signal.CARD.question for name, signal in plugins.find("campaigns.signals").items()}
+    signals = plugins.find("campaigns.signals")
+    questions = {name: signal.CARD.question for name, signal in signals.items()}
     groups, aside = list(proposal.groups), [np.empty(0, np.int64)] * len(scores)
     unplaced: set[int] = set()
     for i in chosen.tolist():
-        group = groups[i]
-        mine = belongs(group, scores[i], proposal.pools[group.proposer], questions)
-        if mine.sum() < LEAST_ACCOUNTS:
+        group, pool = groups[i], proposal.pools[groups[i].proposer]
+        mine = belongs(group, scores[i], pool, questions)
+        if mine.all():
+            continue
+        kept = Group(group.proposer, group.accounts[mine], group.materials)
+        alone = score(kept, pool, signals, gamma=gamma, seed=seed + i, timings=proposal.timings).acts_as_one
+        if mine.sum() < LEAST_ACCOUNTS or alone is None or alone < log_needed:
             unplaced.add(i)
-        elif not mine.all():
-            groups[i] = Group(group.proposer, group.accounts[mine], group.materials)
-            aside[i] = group.accounts[~mine]
+        else:
+            groups[i], aside[i] = kept, group.accounts[~mine]
     return groups, aside, unplaced
 
 

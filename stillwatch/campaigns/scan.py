@@ -159,6 +159,8 @@ def scan(
             rejected,
             log_needed=needed,
             alpha=alpha,
+            gamma=gamma,
+            seed=seed,
             run=run.id,
             read_texts=read_texts,
         )

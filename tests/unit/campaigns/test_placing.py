@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stillwatch.campaigns.findings import Proposal, _without_others
 from stillwatch.campaigns.groups import Group
+from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.placing import belongs
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import ACTS_AS_ONE, HARVESTING
+from stillwatch.campaigns.timing import Timings
 
 QUESTIONS = {"registration": ACTS_AS_ONE, "account_class": ACTS_AS_ONE, "harvesting_shape": HARVESTING}
 MEMBERS, OTHERS = 40, 400
@@ -34,7 +37,7 @@ def made(strangers: int, harvest_of_strangers: int = 0, seed: int = 1) -> tuple[
     card = np.where(one_hand, rng.integers(3, size=n), 10 + rng.integers(200, size=n))
     pool = Pool(
         np.arange(n) * 7, np.full(n, -1), np.full(n, 50), np.zeros(n, np.int64),
-        {"registration": opened, "account_class": card, "harvesting_shape": harvests},
+        {"registration": opened, "account_class": np.stack([card, card], axis=1), "harvesting_shape": harvests},
     )  # fmt: skip
     return Group("shared_prompt", np.arange(MEMBERS) * 7), pool
 
@@ -72,7 +75,7 @@ def test_an_account_like_the_others_stays_without_having_been_seen_harvesting() 
 @pytest.mark.parametrize(("harvests", "stays"), [(1, True), (0, False), (-1, False)])
 def test_of_an_account_without_values_harvesting_alone_speaks(harvests: int, stays: bool) -> None:
     group, pool = made(strangers=0)
-    pool.values["registration"][0], pool.values["account_class"][0] = np.nan, -1
+    pool.values["registration"][0], pool.values["account_class"][0] = np.nan, (-1, -1)
     pool.values["harvesting_shape"][0] = harvests
     kept = belongs(group, SPOKE, pool, QUESTIONS)
     assert kept[0] == stays and kept[1:].all()
@@ -102,3 +105,33 @@ def test_exempt_accounts_are_in_no_pool_and_are_not_set_apart() -> None:
     exempt = group.accounts[[0, 39]]
     kept = belongs(group, SPOKE, without(pool, exempt), QUESTIONS)
     assert kept[[0, 39]].all() and kept[:25].all() and not kept[25:39].any()
+
+
+# ------------------------------------------------------------------ those that are left stand by themselves, or not
+
+
+def proposed(group: Group, pool: Pool) -> Proposal:
+    nobody = np.empty(0, np.int64)
+    timings = Timings(*(nobody,) * 7)
+    none = Materials(nobody, nobody, nobody, nobody, nobody, nobody.astype(bool))
+    return Proposal([group], none, {group.proposer: pool}, {}, timings)
+
+
+def left(group: Group, pool: Pool) -> tuple[Group, NDArray[np.int64], set[int]]:
+    groups, aside, unplaced = _without_others(
+        proposed(group, pool), [SPOKE], np.array([0]), log_needed=float(np.log(1000)), gamma=3.0, seed=1
+    )
+    return groups[0], aside[0], unplaced
+
+
+def test_strangers_are_set_apart_and_the_others_stand_by_themselves() -> None:
+    group, pool = made(strangers=15)
+    kept, aside, unplaced = left(group, pool)
+    assert len(kept.accounts) >= 24 and set(aside) >= set(group.accounts[25:]) and not unplaced
+
+
+def test_a_firm_that_acts_as_one_and_strangers_who_harvest_do_not_pass_together() -> None:
+    group, pool = made(strangers=15, harvest_of_strangers=1)
+    pool.values["harvesting_shape"][:25] = 0
+    kept, aside, unplaced = left(group, pool)
+    assert unplaced == {0} and kept is group and not len(aside)
