@@ -9,6 +9,7 @@ from typing import Any
 
 from stillwatch.cases import fonts
 from stillwatch.cases.as_html import draw, in_digits, packaged
+from stillwatch.cases.as_text import width
 from stillwatch.cases.claims import moment
 from stillwatch.cases.content import Beside, Block, Document, Figure, Paragraph, Quote, Table, Text, string
 from stillwatch.errors import InputError
@@ -124,10 +125,9 @@ def _widths(table: Table) -> list[float]:
     shares = []
     for i in range(len(table.head)):
         cells = [string(row[i]) for row in table.rows] or [""]
-        longest = max(
-            (min(len(w), 20) for c in (*cells, string(table.head[i])) for w in c.split()), default=1
-        )
-        usual = sum(min(len(cell), 240) for cell in cells) / len(cells)
+        words = [w for c in (*cells, string(table.head[i])) for w in c.split()]
+        longest = max((min(width(w), 20) for w in words), default=1)
+        usual = sum(min(width(cell), 240) for cell in cells) / len(cells)
         shares.append(max(longest, usual**0.75, 5.0))
     return [round(s, 3) for s in shares]
 

@@ -18,7 +18,6 @@ from stillwatch.cases.claims import (
     joined,
     last_delivery,
     name_of,
-    spoken_of,
     user,
     whole_case,
     withdrawal_of,
@@ -43,8 +42,8 @@ from stillwatch.records import Card, Case, Decision, Finding, Run
 
 FULL = 40
 """Findings told in full."""
-ANSWERED = 200
-"""Findings shown with their answer; more than that are listed with the number that is left out."""
+WITHDRAWN = 100
+"""Withdrawn findings that have a section of their own; a table lists them all."""
 ROWS = 300
 """Rows of one table."""
 TOLD = 5
@@ -91,7 +90,8 @@ def case_report(
     """
     lang = language(language_code)
     known = {card.name: card for card in cards}
-    ordered = sorted(case.findings, key=lambda f: _rank(case, f))
+    gone = {w.finding for w in case.withdrawals}
+    ordered = sorted(case.findings, key=lambda f: _rank(f, f.id in gone))
     told, short = _told(case, ordered)
 
     def party(name: str) -> Text:
@@ -106,7 +106,6 @@ def case_report(
         Section(
             lang.say("report.detail"),
             (Paragraph(lang.say("report.detail_rest", shown=len(told), n=len(ordered)), (case.id,)),),
-            new_page=True,
         )
     )
     full = {f.id for f in told}
@@ -179,8 +178,7 @@ def _head(case: Case, lang: Language, created_at: str, author: str) -> tuple[tup
     return tuple(rows)
 
 
-def _rank(case: Case, finding: Finding) -> tuple[int, bool, float, str]:
-    gone = withdrawal_of(case, finding.id) is not None
+def _rank(finding: Finding, gone: bool) -> tuple[int, bool, float, str]:
     evalue = finding.log_evalue if finding.log_evalue is not None else -math.inf
     part = bool(finding.details.get("part_of"))
     return DECISIONS.index(finding.decision) + 4 * gone, part, -evalue, finding.id
@@ -189,14 +187,16 @@ def _rank(case: Case, finding: Finding) -> tuple[int, bool, float, str]:
 def _told(case: Case, ordered: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """Findings told in full; and those of which claim and answer are shown, because somebody was asked or one of
     them was withdrawn."""
-    supported = [f for f in ordered if f.decision == "supported" and withdrawal_of(case, f.id) is None]
-    asked = {f.id for f in ordered if spoken_of(case, f.id)}
+    gone = {w.finding for w in case.withdrawals}
+    supported = [f for f in ordered if f.decision == "supported" and f.id not in gone]
+    asked = {a.finding for a in case.asked} | {a.finding for a in case.answers}
     told = [f for f in supported if f.id in asked] + [f for f in supported if f.id not in asked]
     full = told[:FULL]
     chosen = {f.id for f in full}
-    gone = {w.finding for w in case.withdrawals}
-    short = [f for f in ordered if f.id not in chosen and (f.id in asked or f.id in gone)]
-    return full, short[:ANSWERED]
+    spoken = [f for f in ordered if f.id in asked and f.id not in chosen]
+    quiet = [f for f in ordered if f.id in gone and f.id not in asked]
+    # Never bounded: a claim that somebody answered is shown with that answer.
+    return full, [*spoken, *quiet[:WITHDRAWN]]
 
 
 def _summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:

@@ -162,7 +162,8 @@ def whole_case(case: Case, lang: Language, today: date, party: Party, title: str
     """The answers to the case as a whole beside what it claims; None where nobody was asked about the whole."""
     if not spoken_of(case, ""):
         return None
-    standing = [f for f in case.findings if f.decision == "supported" and withdrawal_of(case, f.id) is None]
+    gone = {w.finding for w in case.withdrawals}
+    standing = [f for f in case.findings if f.decision == "supported" and f.id not in gone]
     claims = tuple(
         Paragraph(lang.say("report.supported", subject=name_of(f), claim=f.claim), (f.id,))
         for f in standing[:CLAIMS]

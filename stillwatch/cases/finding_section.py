@@ -250,7 +250,8 @@ def _alternatives(finding: Finding, lang: Language) -> Block:
 
 
 def _limits(finding: Finding, lang: Language) -> list[Block]:
-    blocks: list[Block] = [Paragraph(user(limit), (finding.id,)) for limit in finding.limits]
+    order = sorted(finding.limits, key=lambda limit: limit.startswith("not tested:"))
+    blocks: list[Block] = [Paragraph(user(limit), (finding.id,)) for limit in order]
     if not blocks:
         blocks = [Paragraph(lang.say("finding.limits_none"), (finding.id,))]
     run = code(finding.run[:16]) or lang.say("word.none")
