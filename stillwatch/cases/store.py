@@ -403,9 +403,9 @@ class CaseStore(CaseReader):
         InputError
             Its id is taken; its journal does not continue the one that is here; its signer is not known.
         """
-        own = self._signer()
         with portable.opened(path) as source:
             found = portable.check_file(source, public_key=public_key, heads=heads)
+            own = self._signer()
             importing.keep_evidence(source, self.files)
             known = {own.public_key, *([found.vouched] if found.pinned else [])}
             with self._database.writing() as connection:

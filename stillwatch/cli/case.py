@@ -356,6 +356,12 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Take in a portable file once all of it is verified; a case that is here is only ever continued."""
+    from stillwatch.cases import portable
+    from stillwatch.engine.tables import Workspace
+
+    if not Workspace(workspace).cases.exists():
+        with portable.opened(file) as source:  # a file that is refused makes no workspace
+            portable.check_file(source, public_key=public_key, heads=tuple(head or ()))
     with _filing.store(workspace, store, create=True) as cases:
         case, fresh, found = cases.import_file(
             file, public_key=public_key, heads=tuple(head or ()), as_case=as_case
