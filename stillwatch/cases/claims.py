@@ -72,19 +72,26 @@ def answers_to(case: Case, finding: str) -> list[Answer]:
 
 
 def answered(case: Case, asked: Asked) -> bool:
-    """Whether a party answered what it was asked; an answer to the whole case answers every question."""
-    answers = [a for a in case.answers if a.party == asked.party]
-    return any(a.finding in ("", asked.finding) or not asked.finding for a in answers)
+    """Whether a party answered what it was asked, on that day or later.
+
+    An answer to the whole case answers every question, and one to any finding a question about the whole.
+    """
+    day = moment(asked.at, "question").date()
+    return any(
+        a.party == asked.party
+        and (a.finding in ("", asked.finding) or not asked.finding)
+        and moment(a.received_at, "answer").date() >= day
+        for a in case.answers
+    )
 
 
-def waiting(case: Case, finding: str) -> list[Asked]:
-    """Questions about a finding that have no answer, the latest date of each party only."""
-    latest: dict[str, Asked] = {}
+def questions(case: Case) -> list[Asked]:
+    """What each party was asked about each finding, the latest question only."""
+    latest: dict[tuple[str, str], Asked] = {}
     for asked in case.asked:
-        if asked.finding == finding and not answered(case, asked):
-            known = latest.get(asked.party)
-            if known is None or asked.due >= known.due:
-                latest[asked.party] = asked
+        known = latest.get((asked.party, asked.finding))
+        if known is None or moment(asked.at, "question") >= moment(known.at, "question"):
+            latest[asked.party, asked.finding] = asked
     return list(latest.values())
 
 
@@ -103,7 +110,8 @@ def answer_panel(case: Case, finding: str, lang: Language, today: date, party: P
         )
         for answer in answers_to(case, finding)
     ]
-    for asked in waiting(case, finding):
+    asked_of = [asked for asked in questions(case) if asked.finding == finding]
+    for asked in [asked for asked in asked_of if not answered(case, asked)]:
         due = moment(asked.due, f"date by which {asked.party!r} was asked to answer").date()
         key = "answer.none" if today > due else "answer.waiting"
         text = lang.say(key, due=due, party=party(asked.party), at=(Span(lang.day(asked.at)),))
@@ -111,9 +119,21 @@ def answer_panel(case: Case, finding: str, lang: Language, today: date, party: P
     if finding:
         whole = sorted({a.party for a in answers_to(case, "")})
         blocks += [Paragraph(lang.say("answer.whole", party=party(p)), (case.id,)) for p in whole]
+    else:
+        blocks += _in_parts(case, [asked.party for asked in asked_of], lang, party)
     if not blocks:
         blocks = [Paragraph(lang.say("answer.not_asked"), (case.id,))]
     return Panel(lang.say("finding.answer"), tuple(blocks))
+
+
+def _in_parts(case: Case, parties: list[str], lang: Language, party: Party) -> list[Paragraph]:
+    """Parties that were asked about the whole case and answered on findings of it."""
+    told = []
+    for name in parties:
+        answers = [a for a in case.answers if a.party == name]
+        if answers and all(a.finding for a in answers):
+            told.append(Paragraph(lang.say("answer.parts", party=party(name)), tuple(a.id for a in answers)))
+    return told
 
 
 def decision_words(finding: Finding, lang: Language) -> Text:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from stillwatch.cases.claims import answered, last_delivery, moment, name_of
+from stillwatch.cases.claims import answered, last_delivery, moment, name_of, questions
 from stillwatch.cases.corrections import corrections_due
 from stillwatch.records import Case, Notice
 
@@ -91,7 +91,7 @@ def _notice(case: Case, notice: Notice, addressee: str, today: date) -> Followup
 
 def _answers(case: Case, today: date) -> Iterable[Followup]:
     names = {f.id: name_of(f) for f in case.findings}
-    for asked in case.asked:
+    for asked in questions(case):
         over = answered(case, asked)
         yield Followup(
             case=case.id,

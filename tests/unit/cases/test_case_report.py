@@ -30,7 +30,7 @@ from stillwatch.cases.as_html import as_html
 from stillwatch.cases.as_pdf import as_pdf
 from stillwatch.cases.as_text import as_text, width, wrapped
 from stillwatch.cases.content import Beside, Document, Figure, string
-from stillwatch.records import Answer, Asked
+from stillwatch.records import Answer, Asked, Case
 
 INVISIBLE = re.compile("[\u2066-\u2069\u200b]")
 
@@ -241,6 +241,30 @@ def test_an_answer_to_the_whole_case_stands_at_the_beginning_beside_the_claims()
     assert [type(b).__name__ for b in first.answer.blocks] == ["Quote", "Paragraph"]
     assert string(made.sections[1].title) == "The answers to this case as a whole"
     assert "Acme answered on the case as a whole" in string(besides(made)[1].answer.blocks[0].text)
+
+
+def answer_side(of: Case, place: int = 0) -> list[str]:
+    return [string(b.text) for b in besides(report(of))[place].answer.blocks]
+
+
+def test_a_second_question_waits_for_a_second_answer() -> None:
+    again = Asked("Acme Tutoring", GOOD.id, "2026-11-22", "2026-11-30")
+    said = answer_side(case(asked=(*case().asked, again)))
+    assert STATEMENT in said[0]
+    assert said[1] == (
+        "Acme Tutoring was asked on 22 November 2026 and may answer until 30 November 2026. No answer so far."
+    )
+
+
+def test_a_late_answer_is_an_answer() -> None:
+    late = dataclasses.replace(case().answers[0], received_at="2026-11-28T10:00:00Z")
+    assert answer_side(case(answers=(late,))) == [STATEMENT]
+
+
+def test_who_was_asked_about_the_whole_and_answered_in_part_did_answer() -> None:
+    assert answer_side(case(asked=(Asked("Acme Tutoring", "", "2026-11-10", "2026-11-15"),))) == [
+        "Acme Tutoring answered on single findings; those words stand beside them."
+    ]
 
 
 # --- withdrawn and corrected ------------------------------------------------------------------------------------

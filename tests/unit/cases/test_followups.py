@@ -87,6 +87,12 @@ def test_questions_to_parties() -> None:
     assert of(rows, "Acme Tutoring").state == "done"
 
 
+def test_only_the_latest_question_to_a_party_counts() -> None:
+    again = Asked("Umbra Cloud", OPEN.id, "2026-11-21", "2026-12-20")
+    rows = [r for r in followups(case(asked=(*case().asked, again)), TODAY) if r.who == "Umbra Cloud"]
+    assert [(r.state, r.due) for r in rows] == [("open", "2026-12-20")]
+
+
 def test_an_answer_to_the_whole_case_answers_every_question() -> None:
     answer = Answer("Umbra Cloud", "", STATEMENT, "2026-11-21", "x")
     assert of(followups(case(answers=(answer,)), TODAY, done=True), "Umbra Cloud").state == "done"
