@@ -71,7 +71,6 @@ def as_mail(
     text = as_text(document)
     mark = hashlib.sha256(text.encode() + repr(sorted(attachments or {})).encode()).hexdigest()
     message["Message-ID"] = f"<{mark[:32]}@stillwatch.invalid>"
-    message["Content-Language"] = document.language
     # Mail programs that know it open the file as a draft.
     message["X-Unsent"] = "1"
     message.set_content(text, cte="base64" if not text.isascii() else "quoted-printable")
@@ -82,6 +81,8 @@ def as_mail(
         message.add_attachment(data, maintype=main, subtype=sub, filename=name)
     if attachments:
         message.set_boundary(f"={mark[:40]}=")
+    # Last: setting the content throws away what describes it.
+    message["Content-Language"] = document.language
     return message.as_bytes()
 
 

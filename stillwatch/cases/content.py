@@ -135,7 +135,7 @@ class Document:
     created_at: str
     sections: tuple[Section, ...]
     head: tuple[tuple[Text, Text], ...] = ()
-    """Labels and values under the title: from, to, date, reference. They say whose document it is, and need no source."""
+    """Labels and values under the title: from, to, date, reference. They need no source."""
     marks: tuple[Text, ...] = ()
     """What stands above everything else, such as that a translation was not reviewed."""
     words: Mapping[str, str] = field(default_factory=dict)

@@ -37,6 +37,7 @@ def test_it_is_a_whole_message_that_nobody_gets_by_itself() -> None:
     assert message["Date"] == "Tue, 24 Nov 2026 09:00:00 +0000"
     assert message["Subject"] == "[TLP:AMBER] Démarche: Harvesting of reasoning"
     assert message["X-Unsent"] == "1"
+    assert message["Content-Language"] == "en"
     assert message["Message-ID"].endswith("@stillwatch.invalid>")
     assert message["Cc"] is None and message["Bcc"] is None
 
