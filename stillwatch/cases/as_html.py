@@ -96,7 +96,7 @@ def narrow_columns(table: Table) -> list[bool]:
     """Columns of which every cell is short: they are not broken into lines."""
     width = len(table.head) or 2
     columns = [[string(row[i]) for row in table.rows] for i in range(width)]
-    return [i > 0 and all(len(cell) <= 18 for cell in column) for i, column in enumerate(columns)]
+    return [all(len(cell) <= 18 for cell in column) for column in columns]
 
 
 def _foreign(text: Text) -> bool:

@@ -61,8 +61,8 @@ def test_every_kind_has_its_parts_in_order(kind: str) -> None:
         "The risk to those who adopt a derived model",
         "What is asked",
         "Contact",
-        "Annex A. Indicators",
-        "Annex B. What each paragraph rests on",
+        "Annex: indicators",
+        "Annex: what each paragraph rests on",
     ]
     assert notice.kind == document.kind == kind
     assert content.from_json(notice.content) == document
@@ -220,7 +220,7 @@ def test_a_correction_says_what_was_wrong_and_to_whom_it_was_told() -> None:
         STATEMENT,
     ]:
         assert part in text, part
-    assert "Annex A. Indicators" not in headings(document)
+    assert "Annex: indicators" not in headings(document)
 
 
 def test_a_correction_that_was_written_is_not_due_again() -> None:
