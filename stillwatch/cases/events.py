@@ -7,11 +7,11 @@ case; of them the entry holds the digest, and the record itself is a *document* 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stillwatch.cases.chain import Entry
-from stillwatch.cases.reading import read, read_json, same
+from stillwatch.cases.reading import read, read_json, same, values_of
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.records import (
     TLP,
@@ -97,6 +97,8 @@ class Planned:
     """Kind and id of what exists in the case from here on; a second one of the same kind and id is not added."""
     content: str | None = None
     """The document, where the thing is one."""
+    sound: bool = False
+    """The body is known to survive JSON."""
 
 
 def plan(record: Record, by: str) -> Planned:
@@ -123,14 +125,15 @@ def plan(record: Record, by: str) -> Planned:
             raise InputError(
                 f"{name} {identity[:12]}: larger than {MAX_DOCUMENT >> 20} MiB; file the bulk as evidence"
             )
-        return Planned(kind, body, (name, identity), text)
+        return Planned(kind, body, (name, identity), text, sound=True)
     name, _ = _WHOLE[kind]
-    return Planned(kind, {name: asdict(record), "by": by}, thing_of(kind, {name: asdict(record)}))
+    body = {name: values_of(record), "by": by}
+    return Planned(kind, body, thing_of(kind, body), sound=True)
 
 
 def plan_seal(seal: Seal) -> Planned:
     """The entry that files a seal."""
-    return Planned(SEALED, {"seal": asdict(seal)})
+    return Planned(SEALED, {"seal": values_of(seal)})
 
 
 def thing_of(kind: str, body: dict[str, Any]) -> tuple[str, str] | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from stillwatch.errors import FormatError, InputError, IntegrityError
-from stillwatch.records import as_json
 
 Record = TypeVar("Record")
 Reader = Callable[[Any, str], Any]
@@ -51,7 +50,7 @@ def read_json(kind: type[Record], text: str, place: str) -> Record:
         As for `read`, or the text is not the canonical JSON of the record.
     """
     record = read(kind, loads(text, place), place)
-    if as_json(record) != text:
+    if text_of(record) != text:
         raise IntegrityError(place, "of the record in canonical form", "another spelling of the same values")
     return record
 
@@ -70,6 +69,28 @@ def loads(text: str | bytes, place: str) -> Any:
         raise FormatError(f"no JSON: {problem}", place) from problem
 
 
+def values_of(record: Any) -> Any:
+    """What `dataclasses.asdict` gives, several times as fast: nothing that JSON only reads is copied."""
+    if isinstance(record, tuple):
+        return [values_of(item) for item in record] if any(map(is_dataclass, record)) else record
+    if not is_dataclass(record):
+        return record
+    kind: Any = type(record)
+    return {name: values_of(getattr(record, name)) for name in _names(kind)}
+
+
+def text_of(record: Any) -> str:
+    """The canonical JSON of a record: what `records.as_json` gives."""
+    return json.dumps(
+        values_of(record), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def same(record: Any) -> str:
     """Canonical JSON of a record that survives JSON.
 
@@ -80,7 +101,7 @@ def same(record: Any) -> str:
     """
     name = type(record).__name__
     try:
-        text = as_json(record)
+        text = text_of(record)
         text.encode()
         back = read(type(record), json.loads(text), name)
     except (TypeError, ValueError, RecursionError) as problem:

@@ -104,7 +104,8 @@ class Writer:
         """Add one entry; False, and nothing is added, where the case has the thing already."""
         if planned.thing is not None and self.has(*planned.thing):
             return False
-        chain.check_body(planned.kind, planned.body)
+        if not planned.sound:
+            chain.check_body(planned.kind, planned.body)
         self._append(planned)
         return True
 

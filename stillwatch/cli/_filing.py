@@ -90,6 +90,6 @@ def file_scan(
             tlp=tlp, personal_data=personal,  # type: ignore[arg-type]
         )  # fmt: skip
     journal = Journal(place.journal)
-    entries = journal.verify()
-    cases.note_workspace(case, journal.head(), entries, by=by)
+    if entries := journal.verify():
+        cases.note_workspace(case, journal.head(), entries, by=by)
     return len(findings), sum(added[1:])

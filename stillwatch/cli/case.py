@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillwatch.cli import _case_screen, _filing, output
+from stillwatch.cli import _case_screen, _filing, case_documents, case_sharing, output
 
 if TYPE_CHECKING:
     from stillwatch.cases.verify import Verified
@@ -447,3 +447,7 @@ def _finding(case: Case, start: str) -> str:
         names = ", ".join(f.id[:12] for f in case.findings[:5]) or "none"
         raise InputError(f"{start[:80]!r} {what} of {case.id}; there are: {names}")
     return matching[0]
+
+
+case_documents.add_to(app)
+case_sharing.add_to(app)

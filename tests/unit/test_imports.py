@@ -33,7 +33,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("noun", ["", "logs", "campaigns", "lab", "methods"])
+@pytest.mark.parametrize("noun", ["", "logs", "campaigns", "case", "lab", "methods"])
 def test_help_loads_nothing_heavy(noun: str) -> None:
     code = (
         "import sys\n"
@@ -47,7 +47,14 @@ def test_help_loads_nothing_heavy(noun: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["stillwatch", "stillwatch.records", "stillwatch.errors", "stillwatch.cases"]
+    "module",
+    [
+        "stillwatch",
+        "stillwatch.records",
+        "stillwatch.errors",
+        "stillwatch.cases",
+        "stillwatch.cases.portable",
+    ],
 )
 def test_what_must_be_readable_without_the_analyses_is(module: str) -> None:
     assert loaded_by(f"import {module}").isdisjoint(HEAVY)
