@@ -23,6 +23,7 @@ START = "0" * 64
 
 FIELDS = ("body", "digest", "kind", "previous", "seq", "time")
 """In the order in which a line has them."""
+_TEXTS = ("digest", "kind", "previous", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def parse(line: bytes, item: str) -> Entry:
     # One entry has one spelling: other spaces, key orders or a key given twice would hide text from a reader.
     if around[0] + b',"digest":"' + found.encode() + b'"' + around[1] != line:
         raise IntegrityError(item, "of the line in canonical form", "another spelling of the same values")
+    if type(values["seq"]) is not int or any(type(values[name]) is not str for name in _TEXTS):
+        raise IntegrityError(item, "of an entry with a number and texts", "other kinds of values")
     return Entry(**values)
 
 
@@ -149,7 +152,7 @@ def check_link(entry: Entry, seq: int, previous: str, item: str) -> None:
             f"{previous} of the entry before it",
             f"{entry.previous}; an entry was removed, added or moved here",
         )
-    if entry.seq != seq or isinstance(entry.seq, bool):
+    if entry.seq != seq:
         raise IntegrityError(item, f"with seq {seq}", str(entry.seq))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ Content = bytes | Path | Iterator[bytes]
 BLOCK = 1 << 20
 MAX_EVIDENCE = 16 << 30
 """Bytes of one item."""
+_LEFT_BEHIND = 86_400.0
+"""Seconds after which a draft is one that a killed writer left."""
 _SYNCS = 16
 """Files of a bulk that are brought to the disk at the same time: a journalling file system then waits once for many."""
 
@@ -37,6 +40,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._swept = False
 
     def path(self, sha256: str) -> Path:
         """Where an item lies, if it is here."""
@@ -148,6 +152,7 @@ class Files:
             if not self.folder.is_dir():
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync(self.folder.parent)
+            self._sweep()
             with created(draft) as out:
                 for block in _content(data):
                     hashed.update(block)
@@ -162,6 +167,18 @@ class Files:
             draft.unlink(missing_ok=True)
             raise
         return draft, hashed.hexdigest(), size
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left more than a day ago: nobody will ever look for it, and it may be personal."""
+        if self._swept:
+            return
+        self._swept = True
+        for draft in self.folder.glob(".*.tmp"):
+            try:
+                if time.time() - draft.stat().st_mtime > _LEFT_BEHIND:
+                    draft.unlink()
+            except FileNotFoundError:
+                continue
 
     def _settle_many(self, waiting: list[tuple[Path, str]], pool: ThreadPoolExecutor) -> None:
         for _ in pool.map(sync, [draft for draft, _ in waiting]):

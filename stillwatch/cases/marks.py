@@ -73,7 +73,7 @@ class Marks:
         IntegrityError
             It is not what was written.
         """
-        if not re.fullmatch("C-[0-9]{1,9}", case):
+        if not re.fullmatch("C-[0-9]{1,18}", case):
             return None
         path = self._path(case)
         try:

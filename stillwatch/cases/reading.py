@@ -126,8 +126,10 @@ def _reader(kind: Any) -> Reader:
         return lambda value, place: value
     if kind is float:
         return _exactly(float, int, name="a number")
-    if kind in (str, int, bool):
-        return _exactly(kind, name={str: "text", int: "an integer", bool: "true or false"}[kind])
+    if kind is str:
+        return _text
+    if kind in (int, bool):
+        return _exactly(kind, name={int: "an integer", bool: "true or false"}[kind])
     if kind is types.NoneType:
         return _exactly(types.NoneType, name="null")
     origin, inner = get_origin(kind), get_args(kind)
@@ -151,6 +153,17 @@ def _exactly(*kinds: type, name: str) -> Reader:
         return value
 
     return read_value
+
+
+def _text(value: Any, place: str) -> str:
+    if type(value) is not str:
+        raise FormatError(f"expected text, found {_shown(value)}", place)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise FormatError(f"half a character in {_shown(value)}", place) from None
+    return value
 
 
 def _one_of(allowed: tuple[Any, ...]) -> Reader:
@@ -223,5 +236,5 @@ class _Dataclass:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import func, insert, select, text
 
-from stillwatch.cases import chain, events, importing, portable, rules, sealing
+from stillwatch.cases import chain, events, importing, portable, reading, rules, sealing
 from stillwatch.cases.events import Planned, Record
 from stillwatch.cases.marks import Mark
 from stillwatch.cases.reader import CaseReader
@@ -84,7 +84,7 @@ class CaseStore(CaseReader):
                 "case": case, "title": title, "tlp": tlp, "subjects": list(subjects), "by": by,
                 "nonce": os.urandom(16).hex(),
             }  # fmt: skip
-            chain.check_body(events.OPENED, body)
+            reading.read(events.Opened, body, "a case")
             head, line = chain.link(1, chain.START, time, events.OPENED, body)
             signature = signer.sign(sealing.head_values(case, 1, head, signer.public_key))
             mark = Mark(case, 1, head, signer.public_key, signature)

@@ -7,6 +7,7 @@ the order of the journal, and names it.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +16,19 @@ from stillwatch.cases import chain, events
 from stillwatch.cases.chain import START, Entry
 from stillwatch.cases.sealing import check_seal, check_timestamp, timestamp_bytes
 from stillwatch.errors import InputError, IntegrityError, MissingExtra
-from stillwatch.records import TLP, CaseStatus, Custody, Evidence, Seal
+from stillwatch.records import (
+    TLP,
+    Answer,
+    Asked,
+    CaseStatus,
+    Custody,
+    Delivery,
+    Evidence,
+    Finding,
+    Notice,
+    Seal,
+    Withdrawal,
+)
 
 
 class Source(Protocol):
@@ -82,7 +95,7 @@ class _Seen:
 
     opened: events.Opened | None = None
     status: CaseStatus = "open"
-    things: int = 0
+    things: set[tuple[str, str]] = field(default_factory=set)
     findings: int = 0
     evidence: int = 0
     evidence_bytes: int = 0
@@ -151,7 +164,7 @@ def check(source: Source, *, heads: tuple[str, ...] = (), bytes_too: bool = True
             noted=tuple(seen.noted),
             notes=tuple(seen.notes),
         ),
-        seen.things,
+        len(seen.things),
     )
 
 
@@ -161,9 +174,16 @@ def _check_entry(source: Source, entry: Entry, item: str, seen: _Seen, bytes_too
         seen.opened = record
     seen.status = events.status_after(seen.status, entry.kind, entry.body)
     thing = events.thing_of(entry.kind, entry.body)
+    _check_references(record, item, seen)
+    if not re.fullmatch(r"[0-9-]{10}T[0-9:.]{15}\+00:00", entry.time):
+        raise IntegrityError(item, "of a time in UTC with microseconds", ascii(entry.time[:40]))
     if thing is not None:
-        seen.things += 1
         kind, identity = thing
+        if not re.fullmatch("[0-9a-f]{64}", identity):
+            raise IntegrityError(f"{item}: {kind}", "an id that is a digest", ascii(identity[:80]))
+        if thing in seen.things:
+            raise IntegrityError(f"{item}: {kind} {identity}", "added once", "added a second time")
+        seen.things.add(thing)
         if not source.has_row(kind, identity, entry.seq):
             raise IntegrityError(
                 f"{item}: {kind} {identity}", identity, "nothing: its row is gone or another"
@@ -182,10 +202,37 @@ def _check_entry(source: Source, entry: Entry, item: str, seen: _Seen, bytes_too
         _check_stamp(entry, item, seen)
 
 
+def _check_references(record: object, item: str, seen: _Seen) -> None:
+    """What a record refers to came before it."""
+    needed: list[tuple[str, str]] = []
+    match record:
+        case Custody() | Delivery():
+            kind = "evidence" if isinstance(record, Custody) else "notice"
+            needed = [(kind, record.evidence if isinstance(record, Custody) else record.notice)]
+        case Asked():
+            needed = [("finding", record.finding)]
+        case Answer():
+            needed = [("finding", record.finding), *(("evidence", sha256) for sha256 in record.evidence)]
+        case Withdrawal():
+            needed = [("finding", record.finding), ("finding", record.replaced_by)]
+        case Notice():
+            needed = [("finding", finding) for finding in record.findings]
+            needed += [("notice", notice) for notice in record.corrects]
+        case Finding():
+            needed = [("run", record.run)]
+        case _:
+            pass
+    for thing in needed:
+        if thing[1] and thing not in seen.things:
+            raise IntegrityError(
+                f"{item}: {thing[0]} {thing[1][:80]!a}", "brought in before", "no such entry"
+            )
+
+
 def _check_document(source: Source, kind: str, identity: str, item: str, seen: _Seen) -> None:
     text = source.document(kind, identity)
     if text is not None:
-        events.read_document(kind, identity, text, item)
+        _check_references(events.read_document(kind, identity, text, item), item, seen)
         return
     reason = source.left_out(kind, identity)
     if reason is None:

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillwatch.cases import portable
+from stillwatch.cases.chain import START, link
 from stillwatch.cases.reading import loads, read, read_json
+from stillwatch.cases.sealing import Signer
 from stillwatch.cases.store import CaseStore
 from stillwatch.errors import StillwatchError
 from stillwatch.records import Answer, Evidence, Finding, Seal
@@ -93,6 +95,35 @@ def test_members_of_any_json(whole: bytes, seed: int, values: object) -> None:
     name = random.Random(seed).choice([n for n in members if n != "manifest.sig"])
     members[name] = json.dumps(values).encode() + b"\n"
     refused(packed(members if name == "manifest.json" else listed_anew(members)))
+
+
+@SLOW
+@given(seed=st.integers(0, 2**32), values=JSON, part=st.sampled_from(["kind", "time", "body", "record"]))
+def test_journals_of_any_json_that_are_chained_and_signed(
+    whole: bytes, seed: int, values: object, part: str
+) -> None:
+    """Somebody who can make everything fit: chain, manifest, signature. Only what an entry says is left to check."""
+    import json
+
+    members = unpacked(whole)
+    entries = [json.loads(line) for line in members["journal.jsonl"].splitlines()]
+    chosen = random.Random(seed).choice(entries)
+    if part == "record" and isinstance(next(iter(chosen["body"].values())), dict):
+        record = next(v for v in chosen["body"].values() if isinstance(v, dict))
+        record[random.Random(seed).choice(list(record))] = values
+    elif part == "body":
+        chosen["body"] = values if isinstance(values, dict) else {"x": values}
+    else:
+        chosen[part if part != "record" else "kind"] = values
+    previous, lines = START, []
+    try:
+        for entry in entries:
+            previous, line = link(entry["seq"], previous, entry["time"], entry["kind"], entry["body"])
+            lines.append(line + b"\n")
+    except ValueError:  # NaN is no JSON, so it cannot be written
+        return
+    members["journal.jsonl"] = b"".join(lines)
+    refused(packed(listed_anew(members, Signer.derived(lambda label: b"e" * 32))))
 
 
 @SLOW

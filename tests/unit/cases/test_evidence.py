@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_a_damaged_file_is_whole_again_when_the_bytes_come_again(files: Files) -
         list(files.checked(sha256))
     files.put(b"abc")
     assert b"".join(files.checked(sha256)) == b"abc"
+
+
+def test_what_a_killed_writer_left_is_removed_a_day_later(files: Files) -> None:
+    files.put(b"a")
+    old, fresh = files.folder / ".1-ab.tmp", files.folder / ".2-ab.tmp"
+    for draft in (old, fresh):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Files(files.folder).put(b"b")
+    assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

@@ -266,6 +266,8 @@ def test_many_processes_write_one_chain(
         str(tmp_path / "workspace" / "cases"),
     ]
     writers = [subprocess.Popen([*command, who], stderr=subprocess.PIPE, text=True) for who in "abcd"]
+    while any(w.poll() is None for w in writers):
+        store.verify("C-1")  # a reader never sees half a write, nor a mark that is ahead of what it read
     told = [w.communicate(timeout=300)[1] for w in writers]
     assert [w.returncode for w in writers] == [0] * 4, told
     case = store.get("C-1")
@@ -303,6 +305,23 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytes
         with store._database.reading() as connection:
             assert migrations.version(connection) == 2
             assert connection.execute(text("select count(*) from more")).scalar() == 0
+
+
+def test_what_is_too_large_is_said(lite: CaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillwatch.cases.events.MAX_ENTRY", 2000)
+    monkeypatch.setattr("stillwatch.cases.events.MAX_DOCUMENT", 2000)
+    case = lite.open("One").id
+    with pytest.raises(InputError, match="file what is long as evidence"):
+        lite.note(case, "x" * 2000, by="ann")
+    with pytest.raises(InputError, match="file the bulk as evidence"):
+        lite.add(case, finding(run="", details={"x": "y" * 2000}))
+    assert lite.verify(case).entries == 1
+
+
+def test_half_a_character_in_a_title(store: CaseStore) -> None:
+    with pytest.raises(InputError, match="half a character"):
+        store.open("\ud800")
+    assert store.list() == ()
 
 
 def test_only_the_owner_may_read_it(lite: CaseStore, tmp_path: Path) -> None:
