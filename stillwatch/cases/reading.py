@@ -237,4 +237,4 @@ class _Dataclass:
 
 def _shown(value: Any) -> str:
     text = ascii(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= 80 else text[:77] + "..."
