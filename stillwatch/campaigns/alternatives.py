@@ -328,7 +328,7 @@ def retrieval(facts: Facts, habits: Habits) -> Look:
     taken, asks = habits.share("output_tokens", "input_tokens"), habits.share("elicited", "exchanges")
     seen = f"a typical account takes {_median(taken):.2f} tokens for each token it gives"
     if _median(asks) >= ELICITED:
-        seen += f", and {_median(asks):.0%} of its requests ask for reasoning, grading or rewriting"
+        seen += f", and {_median(asks):.0%} of its requests ask for more than an answer"
     return _judged(
         "a document store being filled",
         _states(habits, (taken >= BALANCED) | (asks >= ELICITED), taken <= LONG_INPUT),

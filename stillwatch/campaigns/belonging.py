@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.signals.paraphrased_prompt import CARRIES, minhash_tokens
-from stillwatch.campaigns.steps import CONVERSATIONS, OPENINGS, ORGANIZATIONS, POPULATION
+from stillwatch.campaigns.steps import CONVERSATIONS, ELICITS, OPENINGS, ORGANIZATIONS, POPULATION
 from stillwatch.engine.duckdb import Engine
 from stillwatch.engine.steps import Step
 from stillwatch.records import Finding
@@ -110,7 +110,7 @@ group by c.campaign, x.account_id, x.conversation_id""",
 
 BELONGING = Step(
     "belonging",
-    """
+    f"""
 select a.campaign as campaign, x.exchange_id as exchange_id, x.account_id as account_id, x.time as time,
        x.time // 86400000000 as day,
        case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true)
@@ -118,7 +118,8 @@ select a.campaign as campaign, x.exchange_id as exchange_id, x.account_id as acc
        coalesce(x.turns > 1 and x.time = n.start, false) as carried_in,
        x.conversation_id as conversation_id, coalesce(x.response_model, x.request_model) as model,
        x.input_tokens as input_tokens, x.output_tokens as output_tokens, x.reasoning_tokens as reasoning_tokens,
-       x.elicitation as elicitation, x.tool_schema_digest as tool_schema_digest, x.refused as refused,
+       x.elicitation as elicitation, {ELICITS} as elicits, x.tool_schema_digest as tool_schema_digest,
+       x.refused as refused,
        x.prompt_digest as prompt_digest, x.client_prefix as client_prefix, x.end_user_id as end_user_id,
        x.client_agent as client_agent
 from exchanges as x

@@ -37,6 +37,9 @@ def name_of(group: Group) -> str:
     return "c-" + sha256(group.proposer.encode() + group.accounts.astype("<i8").tobytes()).hexdigest()[:8]
 
 
+_CORE_ALONE = "those that harvest do not act as one by themselves"
+
+
 def decide(
     result: Score,
     facts: Facts,
@@ -45,6 +48,7 @@ def decide(
     rejected: bool,
     log_needed: float,
     placed: bool = True,
+    proposed: Facts | None = None,
 ) -> tuple[Decision, str]:
     """The decision on one group and the reason in a few words.
 
@@ -52,10 +56,20 @@ def decide(
     asked. One organisation or payer, a contract, and the look-alikes that are told by what the accounts do have this
     say (`alternatives.asked_first`); an explanation that merely cannot be excluded has not. Nor is a group supported
     whose evidence cannot be placed on at least a handful of its accounts (`placed`, see `campaigns.placing`).
+
+    Parameters
+    ----------
+    facts
+        Without the accounts that were set apart.
+    proposed
+        With them: setting accounts apart neither shields the others by an exemption nor hides their firm.
     """
-    if facts.exempt >= EXEMPT * facts.members:
-        return "not supported", "exempt: " + "; ".join(facts.exempt_reasons)
-    if rejected and max(facts.organisation_share or 0, facts.payer_share or 0) >= DECLARED:
+    whole = proposed or facts
+    if whole.exempt >= EXEMPT * whole.members:
+        return "not supported", "exempt: " + "; ".join(whole.exempt_reasons)
+    if rejected and any(
+        max(f.organisation_share or 0, f.payer_share or 0) >= DECLARED for f in (facts, whole)
+    ):
         return "inconclusive", "one organisation or payer: ask it"
     if rejected and (look := asked_first(looks)) is not None:
         return "inconclusive", f"may be {look.name}: ask"
@@ -63,6 +77,9 @@ def decide(
         return "inconclusive", "those that harvest are not those that act as one"
     if rejected:
         return "supported", ""
+    if result.before is not None and min(result.before, result.harvesting) >= log_needed > result.log_evalue:
+        few = result.acts_ceiling < log_needed
+        return "inconclusive", "too few of its accounts harvest to tell" if few else _CORE_ALONE
     if result.log_evalue is None or result.log_ceiling is None:
         return "inconclusive", "too little data"
     could_have_shown = result.harvesting_ceiling >= (WORTH_A_LOOK if result.harvesting <= 0 else log_needed)
@@ -203,8 +220,8 @@ def _limits(
         )
     if apart:
         limits.append(
-            f"{apart} accounts that have the text or value as well, but neither harvest with it nor are like those "
-            "that do, took part in the tests and are set apart: nothing is said of them"
+            f"{apart} accounts that have the text or value as well, but are not like those that harvest with it, took "
+            "part in the tests and are set apart: nothing is said of them"
         )
     if result.log_ceiling is not None:
         limits.append(

@@ -22,7 +22,7 @@ from stillwatch.campaigns.materials import Materials
 from stillwatch.campaigns.members import member_rows, read_accounts, with_shares
 from stillwatch.campaigns.placing import belongs
 from stillwatch.campaigns.pool import Pool
-from stillwatch.campaigns.scoring import Score, score
+from stillwatch.campaigns.scoring import Score
 from stillwatch.campaigns.share import Shares, read_shares
 from stillwatch.campaigns.taken import read_taken
 from stillwatch.campaigns.timing import Timings
@@ -76,8 +76,6 @@ def report_groups(
     *,
     log_needed: float,
     alpha: float,
-    gamma: float,
-    seed: int,
     run: str,
     read_texts: ReadTexts | None,
 ) -> tuple[tuple[Finding, ...], pa.Table]:
@@ -85,9 +83,7 @@ def report_groups(
     accounts = read_accounts(engine)
     as_one = _examined(scores, rejected, log_needed)
     names = [name_of(group) for group in proposal.groups]
-    groups, aside, unplaced = _without_others(
-        proposal, scores, np.flatnonzero(rejected), log_needed=log_needed, gamma=gamma, seed=seed
-    )
+    groups, aside, unplaced = _without_others(proposal, scores, np.flatnonzero(rejected))
     who = [
         member_rows(group, result, proposal.pools[group.proposer], accounts)
         for group, result in zip(groups, scores, strict=True)
@@ -107,6 +103,7 @@ def report_groups(
             result,
             facts[i],
             looks[i],
+            proposed=read_facts(accounts, proposal.groups[i].accounts) if len(aside[i]) else facts[i],
             rejected=bool(rejected[i]),
             log_needed=log_needed,
             placed=i not in unplaced,
@@ -126,7 +123,7 @@ def report_groups(
             scores[i],
             who[i],
             facts[i],
-            _typical(proposal.shapes[group.proposer], group),
+            _typical(proposal.shapes[group.proposer], group, facts[i]),
             apart=len(aside[i]),
             looks=looks[i],
             examined=Examined(seen.keys, seen.shares, taken.get(seen.number, {})) if seen else None,
@@ -145,7 +142,7 @@ def report_groups(
         if len(aside[i]):
             others = Group(group.proposer, aside[i], group.materials)
             rows = member_rows(others, scores[i], proposal.pools[group.proposer], accounts)
-            tables.append(_labelled(rows, finding, "set apart"))
+            tables.append(_labelled(_untold(rows, group.proposer), finding, "set apart"))
     findings.sort(key=_rank)
     return tuple(findings), pa.concat_tables(tables)
 
@@ -170,35 +167,24 @@ class _Measured:
 
 
 def _without_others(
-    proposal: Proposal,
-    scores: Sequence[Score],
-    chosen: NDArray[np.int64],
-    *,
-    log_needed: float,
-    gamma: float,
-    seed: int,
+    proposal: Proposal, scores: Sequence[Score], chosen: NDArray[np.int64]
 ) -> tuple[list[Group], list[NDArray[np.int64]], set[int]]:
     """The groups without the accounts that `placing.belongs` sets apart, and those accounts, for the chosen ones.
 
-    Where too few would be left, or those that are left do not act as one by themselves at the line of the scan, the
-    group stays whole and its number is in the third: nobody can say whom its e-values are about. A firm that acts as
-    one and strangers who harvest could otherwise pass together.
+    Where too few would be left, the group stays whole and its number is in the third: nobody can say whom its e-values
+    are about.
     """
     signals = plugins.find("campaigns.signals")
-    questions = {name: signal.CARD.question for name, signal in signals.items()}
     groups, aside = list(proposal.groups), [np.empty(0, np.int64)] * len(scores)
     unplaced: set[int] = set()
     for i in chosen.tolist():
-        group, pool = groups[i], proposal.pools[groups[i].proposer]
-        mine = belongs(group, scores[i], pool, questions)
-        if mine.all():
-            continue
-        kept = Group(group.proposer, group.accounts[mine], group.materials)
-        alone = score(kept, pool, signals, gamma=gamma, seed=seed + i, timings=proposal.timings).acts_as_one
-        if mine.sum() < LEAST_ACCOUNTS or alone is None or alone < log_needed:
+        group = groups[i]
+        mine = belongs(group, scores[i], proposal.pools[group.proposer], signals)
+        if mine.sum() < LEAST_ACCOUNTS:
             unplaced.add(i)
-        else:
-            groups[i], aside[i] = kept, group.accounts[~mine]
+        elif not mine.all():
+            groups[i] = Group(group.proposer, group.accounts[mine], group.materials)
+            aside[i] = group.accounts[~mine]
     return groups, aside, unplaced
 
 
@@ -275,9 +261,10 @@ def _parents(
     return parents
 
 
-def _typical(shapes: pa.Table, group: Group) -> dict[str, float]:
-    """Medians over the members of what the shape of harvesting is made of."""
-    mine = np.isin(shapes["account_id"].to_numpy(), group.accounts)
+def _typical(shapes: pa.Table, group: Group, facts: Facts) -> dict[str, float]:
+    """Medians of what the shape of harvesting is made of, over the members that are not exempt, or all if all are."""
+    told = np.delete(group.accounts, np.array(facts.exempt_at, np.int64))
+    mine = np.isin(shapes["account_id"].to_numpy(), told if len(told) else group.accounts)
     if group.materials:
         mine &= np.isin(shapes["family"].to_numpy(), group.materials)
     typical = {}
@@ -304,6 +291,15 @@ def _texts(group: Group, materials: Materials, read_texts: ReadTexts | None) -> 
     if read_texts is None or not group.materials:
         return ()
     return tuple(stitch(read_texts([int(s) for s in _shingles(group, materials)[:200]])))
+
+
+def _untold(rows: pa.Table, proposer: str) -> pa.Table:
+    """The same rows with nothing but what proposed the group: of accounts that were set apart nothing else is said."""
+    told = {"evidence": pa.array([[proposer]] * len(rows), pa.list_(pa.string()))}
+    told |= {name: pa.nulls(len(rows), pa.float64()) for name in ("share", "share_low", "share_high")}
+    for name, column in told.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+    return rows
 
 
 def _labelled(who: pa.Table, finding: Finding, decision: str = "") -> pa.Table:

@@ -16,9 +16,10 @@ from stillwatch.campaigns import steps
 from stillwatch.campaigns.explain import name_of
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.materials import Materials
+from stillwatch.campaigns.placing import score_group
 from stillwatch.campaigns.pool import Pool, read_pool
 from stillwatch.campaigns.scan import BASE, BY_ACCOUNT, BY_TEXT, once, scoped
-from stillwatch.campaigns.scoring import Score, score
+from stillwatch.campaigns.scoring import Score
 from stillwatch.campaigns.signals.ban_failover import STOPPING
 from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
 from stillwatch.campaigns.timing import read_timings
@@ -100,7 +101,7 @@ def test_groups(
             scores.append(None)
             continue
         own = seed + int(name_of(group)[2:], 16)
-        scores.append(score(group, against, signals, gamma=gamma, seed=own, timings=timings))
+        scores.append(score_group(group, against, signals, gamma=gamma, seed=own, timings=timings))
     return scores
 
 

@@ -181,17 +181,10 @@ def kinds_of(signals: dict[str, ModuleType], proposer: str) -> tuple[list[str], 
     return sorted(asked[ACTS_AS_ONE]), sorted(asked[HARVESTING])
 
 
-def look_of(day: str, days: int, result: Score, signals: dict[str, ModuleType]) -> Look:
-    """What one look found, by kind: signals of one kind are averaged."""
-    pairs: dict[str, list[Pair]] = {}
-    for test in result.results:
-        kind = kind_of(signals[test.test.partition("@")[0]])
-        pairs.setdefault(kind, []).append([test.log_evalue, test.log_evalue_ceiling])
-    kinds = {
-        kind: [float(average_evalues(np.array(column))) for column in zip(*found, strict=True)]
-        for kind, found in pairs.items()
-    }
-    return Look(day, days, kinds)
+def look_of(day: str, days: int, result: Score) -> Look:
+    """What one look found, by kind; a kind that came to nothing is left out, and counts as nothing."""
+    found = {kind: pair for of in result.kinds.values() for kind, pair in of.items()}
+    return Look(day, days, {kind: list(pair) for kind, pair in found.items() if min(pair) > -math.inf})
 
 
 def is_open(group: Frozen, oldest: str) -> bool:

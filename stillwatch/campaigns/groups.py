@@ -28,8 +28,9 @@ REPEATED = 0.6
 
 COHORT_CARD = 3
 """Accounts that one card pays for before it can be part of a cohort."""
-COHORT_BEYOND = 1.5
-"""Infrastructure puts a card together with others when the group that it proposes has this many times its accounts."""
+COHORT_BEYOND, COHORT_OTHERS = 1.5, 10
+"""Infrastructure puts a card together with others when the group that it proposes has so many times its accounts, and
+so many more: two small cards on one device are tied to nobody else."""
 COHORT_GAP, COHORT_SPAN = 1.5, 14.0
 """Days between the medians of neighbouring cards, and from the first to the last of a cohort."""
 
@@ -222,7 +223,8 @@ def _put_together(
     """Whether one of the known groups holds half of a card's accounts, and is more than that card."""
     held = Counter(i for a in accounts.tolist() for i in groups_of.get(a, ()))
     for i, count in held.items():
-        beyond = len(known[i].accounts) >= COHORT_BEYOND * len(accounts)
+        size = len(known[i].accounts)
+        beyond = size >= COHORT_BEYOND * len(accounts) and size >= len(accounts) + COHORT_OTHERS
         if 2 * count >= len(accounts) and (known[i].proposer != "shared_infrastructure" or beyond):
             return True
     return False

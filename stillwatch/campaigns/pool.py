@@ -50,6 +50,8 @@ class Pool:
     exchanges: NDArray[np.int64]
     model: NDArray[np.int64]
     values: dict[str, NDArray]
+    exempt: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Accounts that are in no pool."""
     _order: NDArray[np.int64] = field(init=False)
     """Rows by account, its most used scope first."""
     _own: NDArray[np.int64] = field(init=False)
@@ -80,9 +82,9 @@ class Pool:
         set_(self, "_level", level)
         set_(self, "_draw", draw)
 
-    def holds(self, accounts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these accounts the pool knows; shape as given."""
-        return np.isin(accounts, self._sorted)
+    def is_exempt(self, accounts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these accounts are exempt; shape as given."""
+        return np.isin(accounts, self.exempt)
 
     def for_group(self, group: Group) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the pool for one group, positions of its members among them, and strata of volume and model.
@@ -170,6 +172,7 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
         For groups of materials: accounts that repeat shared text, each in the scope of each of its materials.
         None: every account, over all its exchanges.
     """
+    exempt = engine.read("select account_id from accounts where exemption is not null order by 1")
     population = engine.read(
         "select p.account_id as account_id, p.exchanges as exchanges, p.model as model from population as p "
         "left join accounts as a on a.account_id = p.account_id where a.exemption is null order by 1"
@@ -196,7 +199,7 @@ def read_pool(engine: Engine, signals: Mapping[str, ModuleType], materials: Mate
         for name, signal in signals.items()
         if signal.VALUES.kind != "times" and (materials is None or getattr(signal, "KIND", "") != "text")
     }
-    return Pool(account, scope, uses.astype(np.int64), model[where], values)
+    return Pool(account, scope, uses.astype(np.int64), model[where], values, exempt["account_id"].to_numpy())
 
 
 def codes(column: pa.ChunkedArray) -> NDArray[np.int64]:

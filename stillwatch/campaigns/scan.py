@@ -24,8 +24,8 @@ from stillwatch.campaigns.groups import (
     with_rewordings,
 )
 from stillwatch.campaigns.materials import Materials, find_materials, joined
+from stillwatch.campaigns.placing import score_group
 from stillwatch.campaigns.pool import read_pool
-from stillwatch.campaigns.scoring import score
 from stillwatch.campaigns.signals import paraphrased_prompt, shared_prompt
 from stillwatch.campaigns.signals.ban_failover import STOPPING
 from stillwatch.campaigns.timing import read_timings
@@ -131,7 +131,7 @@ def scan(
         proposal = propose(engine, signals, population, seed=seed, tell=tell)
         tell(f"testing {len(proposal.groups)} groups")
         scores = [
-            score(
+            score_group(
                 g,
                 proposal.pools[g.proposer],
                 signals,
@@ -159,8 +159,6 @@ def scan(
             rejected,
             log_needed=needed,
             alpha=alpha,
-            gamma=gamma,
-            seed=seed,
             run=run.id,
             read_texts=read_texts,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import numpy as np
@@ -21,6 +21,9 @@ LEAST_KINDS = 2
 """Kinds of evidence that have to speak before a group can act as one."""
 
 
+Pair = tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """The two e-values of one group and what they rest on. Logarithms are natural; None: too little data."""
@@ -32,6 +35,10 @@ class Score:
     results: tuple[TestResult, ...]
     not_tested: tuple[str, ...]
     """Signals that had too little data, with what they needed."""
+    kinds: Mapping[str, Mapping[str, Pair]] = field(default_factory=dict)
+    """Question -> kind of evidence -> its e-value and the largest it could have been."""
+    before: float | None = None
+    """`acts_as_one` before it was lowered to what the members that harvest bear by themselves; None: it was not."""
 
     @property
     def log_evalue(self) -> float | None:
@@ -81,7 +88,7 @@ def score(
     timings
         None: signals that read times of exchanges, or what was done to accounts, are left out.
     """
-    group = replace(group, accounts=group.accounts[pool.holds(group.accounts)])
+    group = replace(group, accounts=group.accounts[~pool.is_exempt(group.accounts)])
     rows, members, strata = pool.for_group(group)
     used = used_by(signals[group.proposer])
     results: list[TestResult] = []
@@ -106,20 +113,58 @@ def score(
         results.append(result)
         pair = (result.log_evalue, result.log_evalue_ceiling)
         logs[signal.CARD.question].setdefault(kind_of(signal), []).append(pair)
-    acts, acts_top = _at_least_two([_any(pairs) for pairs in logs[ACTS_AS_ONE].values()])
-    harvest, harvest_top = _any([_any(pairs) for pairs in logs[HARVESTING].values()])
-    return Score(acts, harvest, acts_top, harvest_top, tuple(results), tuple(missing))
+    kinds = {q: {kind: _mean(pairs) for kind, pairs in of.items()} for q, of in logs.items()}
+    acts, acts_top = at_least_two(kinds[ACTS_AS_ONE].values())
+    harvest = list(kinds[HARVESTING].values())
+    harvesting, harvest_top = _mean(harvest) if harvest else (None, None)
+    return Score(acts, harvesting, acts_top, harvest_top, tuple(results), tuple(missing), kinds)
 
 
-def _any(logs: list[tuple[float, float]]) -> tuple[float | None, float | None]:
-    if not logs:
-        return None, None
-    values, tops = (np.array(column) for column in zip(*logs, strict=True))
-    return float(average_evalues(values)), float(average_evalues(tops))
+def lowered(whole: Score, core: Score | None) -> Score:
+    """A group's score with no more of "acts as one" than its members that harvest bear by themselves, kind by kind.
+
+    A firm that acts as one and strangers who harvest with the same text would otherwise pass together: one question
+    answered by the ones, the other by the others. The smaller of two numbers, one of which is an e-value, is an
+    e-value; the core is chosen by harvesting alone, and may be chosen by anything.
+
+    Parameters
+    ----------
+    core
+        Of the members that harvest, tested like the whole; None: too few to test. A kind that could not be asked of
+        them counts as nothing.
+    """
+    if whole.acts_as_one is None:
+        return whole
+    theirs = core.kinds.get(ACTS_AS_ONE, {}) if core else {}
+    none = (-np.inf, -np.inf)
+    kept = {
+        kind: (min(pair[0], theirs.get(kind, none)[0]), min(pair[1], theirs.get(kind, none)[1]))
+        for kind, pair in whole.kinds[ACTS_AS_ONE].items()
+    }
+    acts, top = at_least_two(kept.values())
+    return replace(
+        whole,
+        acts_as_one=acts,
+        acts_ceiling=top,
+        kinds={**whole.kinds, ACTS_AS_ONE: kept},
+        before=whole.acts_as_one,
+    )
 
 
-def _at_least_two(logs: list[tuple[float, float]]) -> tuple[float | None, float | None]:
+def at_least_two(pairs: Iterable[Pair]) -> tuple[float | None, float | None]:
+    """The mean without the largest, and what it could have been; None for fewer than `LEAST_KINDS`."""
+    logs = list(pairs)
     if len(logs) < LEAST_KINDS:
         return None, None
-    values, tops = (np.sort(np.array(column)) for column in zip(*logs, strict=True))
-    return float(average_evalues(values[:-1])), float(average_evalues(tops[:-1]))
+    values, tops = (sorted(column)[:-1] for column in zip(*logs, strict=True))
+    return _average(values), _average(tops)
+
+
+def _mean(pairs: Iterable[Pair]) -> Pair:
+    values, tops = zip(*pairs, strict=True)
+    return _average(list(values)), _average(list(tops))
+
+
+def _average(logs: list[float]) -> float:
+    """Logarithm of the mean e-value; minus infinity where all are 0."""
+    return float(average_evalues(np.array(logs))) if max(logs) > -np.inf else -np.inf

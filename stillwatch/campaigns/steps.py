@@ -6,9 +6,12 @@ from stillwatch.campaigns.signals.paraphrased_prompt import CARRIES, minhash_tok
 from stillwatch.campaigns.signals.shared_prompt import LEAST_USES
 from stillwatch.engine.steps import Step, most_frequent
 
+ELICITS = "(coalesce(x.elicitation, 0) > 0 or coalesce(x.logprobs, false) or coalesce(x.n_choices, 1) > 1)"
+"""Whether an exchange asks for more than an answer: reasoning, grades, rewritings, probabilities, several choices."""
+
 _COLUMNS = "x.time as time, x.time // 86400000000 as day, x.prompt_digest as prompt_digest, "\
     "x.input_tokens as input_tokens, x.output_tokens as output_tokens, "\
-    "coalesce(x.elicitation, 0) > 0 or coalesce(x.logprobs, false) or coalesce(x.n_choices, 1) > 1 as elicits, "\
+    f"{ELICITS} as elicits, "\
     "case when coalesce(x.turns, 1) > 1 then coalesce(x.time > n.start, true) "\
     "else coalesce(x.time > c.start, false) end as follow_up, "\
     "coalesce(x.turns > 1 and x.time = n.start, false) as carried_in, "\

@@ -26,7 +26,7 @@ class Timings:
     scope, account, time
         Shape (exchanges,), sorted in that order; the scope is a material, or -1 for all exchanges of an account.
     other_account, other_time
-        Shape (sample,), sorted by time.
+        Shape (sample,), sorted by time; of accounts that are not exempt.
     stops
         Sorted times and accounts of what stopped an account.
     """
@@ -79,7 +79,9 @@ def read_timings(engine: Engine, linked: NDArray[np.int64], stopping: tuple[str,
     )
     every = max(1, engine.read("select count(*) as n from exchanges")["n"][0].as_py() // OTHERS)
     others = engine.read(
-        f"select account_id, time from exchanges where (exchange_id & 1048575) % {every} = 0 order by 2, 1"
+        "select e.account_id as account_id, e.time as time from exchanges as e "
+        "left join accounts as a on a.account_id = e.account_id "
+        f"where (e.exchange_id & 1048575) % {every} = 0 and a.exemption is null order by 2, 1"
     )
     rungs = ", ".join(f"'{rung}'" for rung in stopping)
     stops = engine.read(

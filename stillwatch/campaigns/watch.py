@@ -312,7 +312,7 @@ class _Watcher:
             )  # fmt: skip
             for group, found in zip(groups, scores, strict=True):
                 blank = Look(day, len(fresh), {})
-                group.looks.append(look_of(day, len(fresh), found, self.signals) if found else blank)
+                group.looks.append(look_of(day, len(fresh), found) if found else blank)
                 if group.done:
                     group.materials = []
 

@@ -85,7 +85,7 @@ def takes(shape: dict[str, float], taken: Mapping[str, Any]) -> str:
     elicited = shape.get("elicited")
     if elicited is None:
         return ""
-    return "reasoning" if elicited >= 0.5 else "answers"
+    return "more than answers" if elicited >= 0.5 else "answers"
 
 
 def _main_kinds(taken: Mapping[str, Any]) -> list[str]:
@@ -188,7 +188,10 @@ def explained(finding: Finding, titles: Mapping[str, str]) -> list[tuple[str, st
     rows += _labelled("exempt", [*apart, "they stand apart; what follows is without them"] if apart else [])
     if facts.get("set_apart"):
         rows.append(
-            ("set apart", f"{facts['set_apart']:,} accounts that have this in common and nothing else")
+            (
+                "set apart",
+                f"{facts['set_apart']:,} accounts with the same text or value, unlike the others",
+            )
         )
     rows.append(("proposed by", titles.get(facts["proposed_by"], facts["proposed_by"])))
     rows += [("", f"“{text[:400]}”") for text in facts["texts"][:3]]

@@ -166,10 +166,15 @@ def one(
 
 
 def found(scan: campaigns.Scan, workspace: Path, truth: Truth, decision: str | None = "supported") -> Found:
-    """Campaign -> place of a member in the truth -> its share as told, of campaigns with one decision or of all."""
+    """Campaign -> place of a member in the truth -> its share as told, of campaigns with one decision or of all.
+
+    Accounts that were set apart are in none: nothing is said of them.
+    """
     place = Workspace(workspace)
     rows = scan.members.select(["campaign", "decision", "account_id", "share"]).to_pylist()
-    rows = [r for r in rows if decision is None or r["decision"] == decision]
+    rows = [
+        r for r in rows if r["decision"] == decision or (decision is None and r["decision"] != "set apart")
+    ]
     names = Pseudonyms(Keys(place.key_file), place.vault).reveal(
         "account", sorted({r["account_id"] for r in rows})
     )

@@ -48,7 +48,7 @@ def asked(proposer: str) -> set[str]:
     pool = SimpleNamespace(
         values=dict.fromkeys(SIGNALS, nobody),
         for_group=lambda group: (nobody, nobody, nobody),
-        holds=lambda accounts: np.ones(len(accounts), bool),
+        is_exempt=lambda accounts: np.zeros(len(accounts), bool),
     )
     timings = SimpleNamespace(of=lambda group: (nobody,) * 3, interventions=lambda group: nobody)
     result = score(Group(proposer, nobody), pool, signals, gamma=3.0, seed=1, timings=timings)
