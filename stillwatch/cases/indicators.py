@@ -293,7 +293,7 @@ def _of_finding(
 
     indicators, short, seen = [], 0, set()
     for given in finding.details.get("texts") or ():
-        text = str(given).strip(" \ufffd")
+        text = str(given).strip().strip("\ufffd").strip()
         size = len(text.encode(errors="replace"))
         if not _windows(text):
             short += 1

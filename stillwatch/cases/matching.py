@@ -126,7 +126,8 @@ def offer(
     Raises
     ------
     InputError
-        A value could be listed and tried (digits only, or shorter than `SHORTEST` bytes), or there are too many.
+        A value could be listed and tried (digits only, or shorter than `SHORTEST` bytes), there are too many, or
+        `draw` repeats itself.
 
     Examples
     --------
@@ -146,8 +147,11 @@ def offer(
     size = FEWEST
     while size < len(found):
         size *= 2
-    while len(found) < size:
-        found.add(draw(16).hex())
+    found |= {draw(16).hex() for _ in range(size - len(found))}
+    if len(found) < size:  # 128 random bits do not repeat
+        raise InputError(
+            "the source of random bytes repeats itself; padding would show which digests are real"
+        )
     return Offer(exchange, kind, LEAST, _key_check(key), tuple(sorted(found)))
 
 

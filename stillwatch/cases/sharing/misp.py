@@ -235,7 +235,7 @@ def _values(found: dict[str, Any], place: str, source: str) -> dict[str, Any]:
     values: dict[str, Any] = {"derived_from": []}
     for n, attribute in enumerate(records(found.get("Attribute", []), f"{place}.Attribute", source)):
         name, value = attribute.get("object_relation"), attribute.get("value")
-        if name not in FIELDS:
+        if not isinstance(name, str) or name not in FIELDS:
             continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise FormatError(f"{place}.Attribute[{n}].value: expected a text, found {value!r:.60}", source)

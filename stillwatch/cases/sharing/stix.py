@@ -191,7 +191,7 @@ class _Bundle:
     def observed(self, finding: Finding) -> Any:
         """How many exchanges went to which models; never from whom."""
         first, last = _said.day_bounds(finding)
-        names = [name for name, _ in _said.models(finding)] or ["a language model"]
+        names = list(dict(_said.models(finding))) or ["a language model"]
         software = [self.stix2.Software(name=name, object_marking_refs=[self.marking.id]) for name in names]
         known = {o.id for o in self.objects}
         self.objects += [s for s in software if s.id not in known]

@@ -106,6 +106,11 @@ def test_a_broken_offer_is_refused(field: str, value: object, says: str) -> None
         matching.read_offer(json.dumps({**sent, field: value}).encode(), source="offer.json")
 
 
+def test_padding_that_repeats_is_no_padding() -> None:
+    with pytest.raises(InputError, match="repeats itself"):
+        matching.offer(OURS, KEY, **NAMES, draw=bytes)
+
+
 def test_secrets_and_names_are_checked() -> None:
     with pytest.raises(InputError, match="32 random bytes"):
         matching.exchange_key(b"password", **NAMES)
