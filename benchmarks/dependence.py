@@ -9,6 +9,7 @@ together: firms, classes, frameworks, resellers; there several nulls fail at onc
 kinds of evidence: the rank correlation of their e-values, and how often both are 20 or more beside what independence
 would give. Then how many honest groups would reach the line of a scan if kinds were multiplied, averaged, averaged
 without the largest, as they are, and the same with the most dependent kinds as one. Exempt accounts are in no pool.
+Groups of one log overlap, so that the intervals of the correlations are too narrow.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from scipy import stats
 from stillwatch import lab, logs, plugins
 from stillwatch.campaigns.groups import Group
 from stillwatch.campaigns.scan import BASE, propose
-from stillwatch.campaigns.scoring import ACTS_AS_ONE, kind_of, score, used_by
+from stillwatch.campaigns.scoring import ACTS_AS_ONE, score
 from stillwatch.campaigns.signals.ban_failover import STOPPING
 from stillwatch.campaigns.timing import read_timings
 from stillwatch.engine import schema
@@ -88,32 +89,19 @@ def measure(place: Workspace, seed: int, groups: int) -> dict[str, list[dict[str
         proposal = propose(engine, signals, population, seed=seed)
         everybody = engine.read("select account_id from population")["account_id"].to_numpy()
         timings = read_timings(engine, everybody, STOPPING)
-    accounts = np.unique(proposal.pools["shared_infrastructure"].account)
-    drawn = [
-        Group("shared_infrastructure", np.sort(rng.choice(accounts, (8, 20, 60)[i % 3], replace=False)))
-        for i in range(groups)
-    ]
-    found: dict[str, list[dict[str, float]]] = {"random": [], "proposed": []}
+    drawn = []
+    for i in range(groups):
+        proposer, size = ("shared_infrastructure", "shared_prompt")[i % 2], (8, 20, 60)[i % 3]
+        accounts = np.unique(proposal.pools[proposer].account)
+        drawn.append(Group(proposer, np.sort(rng.choice(accounts, size, replace=False))))
+    found: dict[str, list[dict[str, float]]] = {}
     for what, several, gamma in (("random", drawn, 1.0), ("proposed", proposal.groups, 3.0)):
-        for i, group in enumerate(several):
-            pool = proposal.pools[group.proposer]
-            # A random group was proposed by nothing: every kind may be asked, its proposer's too.
-            asked = signals if what == "proposed" else {n: s for n, s in signals.items() if n in pool.values}
-            found[what].append(_by_kind(group, pool, asked, signals, gamma, i, timings, what == "random"))
+        scores = [
+            score(g, proposal.pools[g.proposer], signals, gamma=gamma, seed=i, timings=timings)
+            for i, g in enumerate(several)
+        ]
+        found[what] = [{kind: pair[0] for kind, pair in s.kinds[ACTS_AS_ONE].items()} for s in scores]
     return found
-
-
-def _by_kind(group, pool, asked, signals, gamma, seed, timings, everything) -> dict[str, float]:  # type: ignore[no-untyped-def]
-    result = score(group, pool, asked | {group.proposer: signals[group.proposer]}, gamma=gamma, seed=seed,
-                   timings=timings)  # fmt: skip
-    kinds: dict[str, list[float]] = {}
-    for test in result.results:
-        signal = signals[test.test.partition("@")[0]]
-        if signal.CARD.question == ACTS_AS_ONE and (
-            everything or kind_of(signal) not in used_by(signals[group.proposer])
-        ):
-            kinds.setdefault(kind_of(signal), []).append(test.log_evalue)
-    return {kind: float(average_evalues(np.array(logs))) for kind, logs in kinds.items()}
 
 
 def pairs(found: list[dict[str, float]]) -> None:
@@ -124,7 +112,7 @@ def pairs(found: list[dict[str, float]]) -> None:
     kinds = sorted({kind for row in found for kind in row})
     for a, b in combinations(kinds, 2):
         both = np.array([(row[a], row[b]) for row in found if a in row and b in row])
-        if len(both) < LEAST:
+        if len(both) < LEAST or np.ptp(both, axis=0).min() == 0:
             continue
         rho = float(stats.spearmanr(both[:, 0], both[:, 1]).statistic)
         # Fisher's z with the variance of Bonett & Wright 2000.

@@ -296,7 +296,7 @@ def _show_exchanges(workspace: Path, members: Any, names: dict[int, str], *, jso
 
 @app.command()
 def explain(
-    campaign: Annotated[str, typer.Argument(help="Name of the campaign, such as c-7f3a10.")],
+    campaign: Annotated[str, typer.Argument(help="Name of the campaign, such as c-7f3a104b.")],
     workspace: WorkspaceOption = Path("stillwatch-data"),
     json: JsonOption = False,
 ) -> None:

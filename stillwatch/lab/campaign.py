@@ -67,8 +67,9 @@ class Plan:
         everybody. Only in a world with a release.
     cover
         ``none``: accounts opened within days, a card for a dozen of them. ``bought``: opened over two years, as those
-        of everybody are, and bought; the cards are still shared. ``full``: a card for each besides, and kinds of card,
-        mail and plan as those of honest builders. Nobody reported the last two; a detector should say when it is blind.
+        of everybody are, and bought; the cards are still shared. ``full``: payment, mail and plans as those of honest
+        builders besides; their addresses are still those of homes. Nobody reported the last two; a detector should
+        say when it is blind.
     """
 
     name: str = "hydra"
