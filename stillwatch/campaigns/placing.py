@@ -20,7 +20,6 @@ from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import HARVESTING, Score, lowered, score
 from stillwatch.campaigns.timing import Timings
 
-ENOUGH_TO_LOOK = float(np.log(20))
 LEANS, LIKE = float(np.log(3)), float(np.log(20))
 """Log likelihood ratio that an account needs, and one of which nobody can tell whether it harvests."""
 
@@ -36,10 +35,10 @@ def score_group(
 ) -> Score:
     """Test a group; where both questions speak for it, "acts as one" is no more than its core bears (`lowered`).
 
-    Below `ENOUGH_TO_LOOK` no group is supported whatever the others are, and the core is not looked at.
+    A group with an e-value of 1 or less is supported at no rate of false discovery: its core is not looked at.
     """
     whole = score(group, pool, signals, gamma=gamma, seed=seed, timings=timings)
-    if whole.log_evalue is None or whole.log_evalue < ENOUGH_TO_LOOK:
+    if whole.log_evalue is None or whole.log_evalue <= 0:
         return whole
     accounts = harvesting(group, whole, pool, signals)
     if len(accounts) < LEAST_ACCOUNTS:
