@@ -98,6 +98,9 @@ def run(
             help="Folder with real traffic/ and prompts/; without it, built-in ones.",
         ),
     ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Bound on the false discovery rate of the scans; others are not shown.")
+    ] = 0.01,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also run published detectors on the same logs.")
     ] = False,
@@ -123,6 +126,8 @@ def run(
     if what != "campaigns":
         raise InputError(f"there is one benchmark, campaigns; found {what!r}")
     known = read_cells()
+    if not 0 < alpha < 1:
+        raise InputError(f"--alpha lies between 0 and 1, found {alpha}")
     wanted = chosen(_parts(cells or []), known)
     numbers = _seeds(_parts(seeds or ["1"]))
     failed = False
@@ -140,6 +145,7 @@ def run(
                 numbers,
                 out,
                 data=data,
+                alpha=alpha,
                 baselines=baselines,
                 memory_limit=memory_limit,
                 threads=threads,
@@ -149,7 +155,8 @@ def run(
                 if as_json:
                     output.line(json.dumps(line))
     shown = {c.name: c for c in wanted}
-    lines = [r for r in benchmark.results(out / benchmark.RESULTS) if r["cell"] in shown]
+    there = benchmark.of_rate(benchmark.results(out / benchmark.RESULTS), alpha)
+    lines = [r for r in there if r["cell"] in shown]
     if not as_json:
         output.line(tables.markdown(lines, shown))
     if report is not None:

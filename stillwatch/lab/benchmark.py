@@ -24,7 +24,9 @@ from stillwatch.lab.score import Truth, hold
 from stillwatch.lab.traffic import Built, build_with
 
 RESULTS = "results.jsonl"
+ALPHA = 0.01  # the bound of a scan that names none
 
+Key = tuple[str, str, int, bool, float]
 Found = dict[str, dict[int, float | None]]
 
 
@@ -34,6 +36,7 @@ def run(
     out: Path,
     *,
     data: Path | None = None,
+    alpha: float = ALPHA,
     baselines: bool = False,
     memory_limit: str = "1GB",
     threads: int = 2,
@@ -42,13 +45,15 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Run what is not in ``out/results.jsonl`` yet; gives the lines that were added, one by one.
 
-    A finished (cell, seed) is passed over; a line counts as finished while the digest of its cell and the kind of
-    its data are the same. An interrupted run leaves at most the log it was at, which the next run removes.
+    A finished (cell, seed) is passed over; a line counts as finished while the digest of its cell, the kind of its
+    data and `alpha` are the same. An interrupted run leaves at most the log it was at, which the next run removes.
 
     Parameters
     ----------
     data
         As in `stillwatch.lab.build`: folder with real arrivals and prompts.
+    alpha
+        As in `stillwatch.campaigns.scan`: the bound on the false discovery rate.
     baselines
         Also run every method of `stillwatch.lab.baselines` on the same workspace; a line without them is then not
         finished, and is run again.
@@ -60,19 +65,15 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / RESULTS
-    done = {
-        (r["cell"], r["digest"], r["seed"], r["real_data"])
-        for r in results(path)
-        if "baselines" in r or not baselines
-    }
+    done = {_key(r) for r in results(path) if "baselines" in r or not baselines}
     tell = on_stage or (lambda stage: None)
     for cell in cells:
         for seed in seeds[:1] if cell.once else seeds:
-            if (cell.name, cell.digest, seed, data is not None) in done:
+            if (cell.name, cell.digest, seed, data is not None, alpha) in done:
                 continue
             try:
                 line = one(
-                    cell, seed, out / f"work-{cell.name}-{seed}", data=data, baselines=baselines,
+                    cell, seed, out / f"work-{cell.name}-{seed}", data=data, alpha=alpha, baselines=baselines,
                     memory_limit=memory_limit, threads=threads,
                     on_stage=lambda stage, c=cell, s=seed: tell(f"{c.name}, seed {s}: {stage}"),
                 )  # fmt: skip
@@ -95,14 +96,14 @@ def results(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
-    found: dict[tuple[str, str, int, bool], dict[str, Any]] = {}
+    found: dict[Key, dict[str, Any]] = {}
     whole, _, rest = text.rpartition("\n")
     if rest:  # killed while it wrote: the next line must not be glued to it
         path.write_text(whole + "\n" if whole else "", encoding="utf-8")
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             row = json.loads(line)
-            key = (row["cell"], row["digest"], row["seed"], row["real_data"])
+            key = _key(row)
             found.pop(key, None)
         except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise FormatError(f"not a result of this benchmark ({error})", str(path), number) from error
@@ -116,6 +117,7 @@ def one(
     folder: Path,
     *,
     data: Path | None = None,
+    alpha: float = ALPHA,
     baselines: bool = False,
     memory_limit: str = "1GB",
     threads: int = 2,
@@ -147,11 +149,11 @@ def one(
         )  # fmt: skip
         times.append(time.perf_counter())
         on_stage("scanning")
-        scan = campaigns.scan(folder / "workspace", memory_limit=memory_limit, threads=threads)
+        scan = campaigns.scan(folder / "workspace", alpha=alpha, memory_limit=memory_limit, threads=threads)
         times.append(time.perf_counter())
         truth = Truth.read(built.truth)
         line = {
-            **_head(cell, seed, built, data),
+            **_head(cell, seed, built, data, alpha),
             "score": asdict(hold(truth, found(scan, folder / "workspace", truth))),
             **_findings(scan, folder / "workspace", truth),
             "seconds": dict(
@@ -184,13 +186,23 @@ def found(scan: campaigns.Scan, workspace: Path, truth: Truth, decision: str | N
     return out
 
 
-def _head(cell: Cell, seed: int, built: Built, data: Path | None) -> dict[str, Any]:
+def of_rate(lines: Sequence[dict[str, Any]], alpha: float) -> list[dict[str, Any]]:
+    """The lines of scans with this bound on the false discovery rate; those without a word of it had the default."""
+    return [r for r in lines if r.get("alpha", ALPHA) == alpha]
+
+
+def _key(line: dict[str, Any]) -> Key:
+    return line["cell"], line["digest"], line["seed"], line["real_data"], line.get("alpha", ALPHA)
+
+
+def _head(cell: Cell, seed: int, built: Built, data: Path | None, alpha: float) -> dict[str, Any]:
     return {
         "cell": cell.name,
         "digest": cell.digest,
         "seed": seed,
         "version": __version__,
         "real_data": data is not None,
+        "alpha": alpha,
         "exchanges": built.n_exchanges,
         "accounts": built.n_accounts,
         "campaign_accounts": built.n_campaign_accounts,

@@ -144,6 +144,19 @@ def test_the_best_rule_in_hindsight():
     assert compare.best_rule(rules, at, nobody) is None
 
 
+def test_lines_of_another_rate_are_kept_apart(tmp_path):
+    (line,) = benchmark.run([TINY], [3], tmp_path, alpha=0.05)
+    loose = json.loads(json.dumps(line))
+    assert loose["alpha"] == 0.05
+    old = {k: v for k, v in loose.items() if k != "alpha"}  # written before the rate could be chosen
+    with (tmp_path / benchmark.RESULTS).open("a") as lines:
+        lines.write(json.dumps(old) + "\n")
+    kept = benchmark.results(tmp_path / benchmark.RESULTS)
+    assert benchmark.of_rate(kept, 0.05) == [loose] and benchmark.of_rate(kept, 0.01) == [old]
+    assert not list(benchmark.run([TINY], [3], tmp_path))
+    assert not list(benchmark.run([TINY], [3], tmp_path, alpha=0.05))
+
+
 def test_one_failure_does_not_end_a_run(tmp_path, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise EngineError("duckdb", "carrying", "out of memory", "select 1")
