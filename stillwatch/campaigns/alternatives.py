@@ -226,7 +226,17 @@ def _states(habits: Habits, excluded: NDArray[np.bool_], standing: NDArray[np.bo
 
 def _median(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else 0.0
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def _part(values: NDArray[np.float64]) -> str:
+    typical = _median(values)
+    return "an unknown part" if np.isnan(typical) else f"{typical:.0%}"
+
+
+def _number(values: NDArray[np.float64], digits: int) -> str:
+    typical = _median(values)
+    return "an unknown number of" if np.isnan(typical) else f"{typical:.{digits}f}"
 
 
 def one_company(facts: Facts) -> Look:
@@ -279,8 +289,8 @@ def evaluation(facts: Facts, habits: Habits) -> Look:
     return _judged(
         "an evaluation that is run again and again",
         _states(habits, (again <= SELDOM) & (days >= LEAST_DAYS), again >= REPEATED),
-        excluded=f"{1 - _median(again):.0%} of a typical account's prompts are not asked again on a later day",
-        standing=f"{_median(again):.0%} of a typical account's prompts were asked on an earlier day",
+        excluded=f"{_part(1 - again)} of a typical account's prompts are not asked again on a later day",
+        standing=f"{_part(again)} of a typical account's prompts were asked on an earlier day",
         unknown=f"needs prompts of at least {LEAST_DAYS} days and {LEAST_EXCHANGES} exchanges of an account",
     )
 
@@ -291,8 +301,8 @@ def drift_monitor(facts: Facts, habits: Habits) -> Look:
     return _judged(
         "a monitor that asks one list every few hours",
         _states(habits, again <= SELDOM, again >= REPEATED),
-        excluded=f"{1 - _median(again):.0%} of a typical account's prompts are asked once a day at most",
-        standing=f"{_median(again):.0%} of a typical account's prompts are asked several times a day",
+        excluded=f"{_part(1 - again)} of a typical account's prompts are asked once a day at most",
+        standing=f"{_part(again)} of a typical account's prompts are asked several times a day",
         unknown=f"needs prompts and {LEAST_EXCHANGES} exchanges of an account",
     )
 
@@ -306,8 +316,8 @@ def build_runners(facts: Facts, habits: Habits) -> Look:
     moving, bursts = habits.share("prefixes", "located"), habits.share("in_bursts", "exchanges")
     taken = habits.share("output_tokens", "input_tokens")
     seen = (
-        f"{_median(moving):.2f} addresses a request, {_median(bursts):.0%} within two minutes of the one before, "
-        f"{_median(taken):.1f} tokens taken for each given (a typical account)"
+        f"{_number(moving, 2)} addresses a request, {_part(bursts)} within two minutes of the one before, "
+        f"{_number(taken, 1)} tokens taken for each given (a typical account)"
     )
     return _judged(
         "build runners on changing addresses",
@@ -326,9 +336,9 @@ def build_runners(facts: Facts, habits: Habits) -> Look:
 def retrieval(facts: Facts, habits: Habits) -> Look:
     """A document store that is filled: long inputs, short answers, and nobody asks for reasoning or grades."""
     taken, asks = habits.share("output_tokens", "input_tokens"), habits.share("elicited", "exchanges")
-    seen = f"a typical account takes {_median(taken):.2f} tokens for each token it gives"
+    seen = f"a typical account takes {_number(taken, 2)} tokens for each token it gives"
     if _median(asks) >= ELICITED:
-        seen += f", and {_median(asks):.0%} of its requests ask for more than an answer"
+        seen += f", and {_part(asks)} of its requests ask for more than an answer"
     return _judged(
         "a document store being filled",
         _states(habits, (taken >= BALANCED) | (asks >= ELICITED), taken <= LONG_INPUT),
@@ -351,10 +361,10 @@ def release_day(facts: Facts, habits: Habits) -> Look:
             ((early <= NO_RELEASE) & long_enough) | (same <= SELDOM),
             (early >= RELEASE) & (same >= SAME_LIST),
         ),
-        excluded=f"{_median(early):.0%} of a typical account's requests fall on a model's first days, and "
-        f"{_median(same):.0%} of its prompts are another account's as well",
-        standing=f"{_median(early):.0%} of a typical account's requests fall on a model's first days, and "
-        f"{_median(same):.0%} of its prompts are another account's as well",
+        excluded=f"{_part(early)} of a typical account's requests fall on a model's first days, and "
+        f"{_part(same)} of its prompts are another account's as well",
+        standing=f"{_part(early)} of a typical account's requests fall on a model's first days, and "
+        f"{_part(same)} of its prompts are another account's as well",
         unknown="too few days, or no prompts, to see whether a model's first days and one list explain it",
     )
 
@@ -371,7 +381,7 @@ def school_class(facts: Facts, habits: Habits) -> Look:
     standing = (talks >= TALKS) & (enough and pooled <= NIGHT)
     known = "not known" if mail is None else f"{mail:.0%}"
     seen = (
-        f"{_median(talks):.0%} of a typical account's requests go on with a conversation, {pooled:.0%} fall into the "
+        f"{_part(talks)} of a typical account's requests go on with a conversation, {pooled:.0%} fall into the "
         f"quietest {QUIET_HOURS} hours, school mail {known}"
     )
     return _judged(
@@ -385,7 +395,7 @@ def single_task(facts: Facts, habits: Habits) -> Look:
     payers = [p for p in (facts.payer_share, facts.organisation_share) if p is not None]
     one, several = max(payers, default=0.0) >= NEARLY_ALL, bool(payers) and max(payers) < FEW
     paid = "payer not known" if not payers else f"at most {max(payers):.0%} share a payer"
-    seen = f"{_median(short):.0%} of a typical account's answers are of 100 tokens or less; {paid}"
+    seen = f"{_part(short)} of a typical account's answers are of 100 tokens or less; {paid}"
     return _judged(
         "one customer's batch job with one task",
         _states(habits, (short <= NOT_SHORT) | several, (short >= SHORT) & one),

@@ -37,7 +37,9 @@ def name_of(group: Group) -> str:
     return "c-" + sha256(group.proposer.encode() + group.accounts.astype("<i8").tobytes()).hexdigest()[:8]
 
 
+_FEW_HARVEST = "too few of its accounts harvest to tell"
 _CORE_ALONE = "those that harvest do not act as one by themselves"
+_NO_MORE_ALIKE = "no more alike than matched accounts"
 
 
 def decide(
@@ -77,19 +79,31 @@ def decide(
         return "inconclusive", "those that harvest are not those that act as one"
     if rejected:
         return "supported", ""
-    if result.before is not None and min(result.before, result.harvesting) >= log_needed > result.log_evalue:
-        few = result.acts_ceiling < log_needed
-        return "inconclusive", "too few of its accounts harvest to tell" if few else _CORE_ALONE
-    if result.log_evalue is None or result.log_ceiling is None:
+    return _short_of_it(result, facts, log_needed)
+
+
+def _short_of_it(result: Score, facts: Facts, log_needed: float) -> tuple[Decision, str]:
+    """The decision on a group that e-BH did not pass."""
+    acts, before, harvest = result.acts_as_one, result.before, result.harvesting
+    lowered = before is not None
+    if harvest is None or (acts is None and not lowered):
         return "inconclusive", "too little data"
-    could_have_shown = result.harvesting_ceiling >= (WORTH_A_LOOK if result.harvesting <= 0 else log_needed)
-    if could_have_shown and result.harvesting < WORTH_A_LOOK:
-        return "not supported", _who(facts) if result.acts_as_one >= log_needed else "no shape of harvesting"
+    if lowered and min(before, harvest) >= log_needed:
+        few = result.acts_ceiling is None or result.acts_ceiling < log_needed
+        return "inconclusive", _FEW_HARVEST if few else _CORE_ALONE
+    could_have_shown = result.harvesting_ceiling >= (WORTH_A_LOOK if harvest <= 0 else log_needed)
+    if could_have_shown and harvest < WORTH_A_LOOK:
+        alone = acts is not None and acts >= log_needed
+        return "not supported", _who(facts) if alone else "no shape of harvesting"
+    if acts is None:
+        if before >= WORTH_A_LOOK:
+            return "inconclusive", _FEW_HARVEST
+        return "not supported", _NO_MORE_ALIKE
     if result.log_ceiling < log_needed:
         return "inconclusive", "too few accounts to tell"
     if result.log_evalue >= WORTH_A_LOOK:
         return "inconclusive", "some evidence, not enough"
-    return "not supported", "no more alike than matched accounts"
+    return "not supported", _NO_MORE_ALIKE
 
 
 def _who(facts: Facts) -> str:

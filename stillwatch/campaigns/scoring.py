@@ -131,7 +131,7 @@ def lowered(whole: Score, core: Score | None) -> Score:
     ----------
     core
         Of the members that harvest, tested like the whole; None: too few to test. A kind that could not be asked of
-        them counts as nothing.
+        them counts as nothing; where none could, it is not known whether they act as one.
     """
     if whole.acts_as_one is None:
         return whole
@@ -142,6 +142,8 @@ def lowered(whole: Score, core: Score | None) -> Score:
         for kind, pair in whole.kinds[ACTS_AS_ONE].items()
     }
     acts, top = at_least_two(kept.values())
+    if acts == -np.inf:
+        acts = top = None
     return replace(
         whole,
         acts_as_one=acts,

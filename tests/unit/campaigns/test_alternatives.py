@@ -139,6 +139,12 @@ def test_what_the_members_do(what: str, look, about: Facts, seen: Habits, exclud
     assert told.by, "every verdict says what it rests on"
 
 
+def test_what_the_log_does_not_hold_is_no_zero() -> None:
+    nowhere = build_runners(facts(), habits(prefixes=0, located=0, output_tokens=np.nan))
+    assert "an unknown number of addresses" in nowhere.by and "an unknown number of tokens" in nowhere.by
+    assert "an unknown part" in single_task(facts(), habits(answered=0, short_answers=0)).by
+
+
 def test_every_look_alike_has_a_near_miss_of_each_sort() -> None:
     for look in alternatives.HABITUAL:
         assert {c[4] for c in CASES if c[1] is look} == {True, False, None}, look.__name__
