@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PY) -m pip install -qq --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## a composed log with one campaign and its innocent twin: scanned, explained, reported
+demo: $(STAMP) ## a composed log with one campaign and its innocent twin: scanned, explained, filed, told, sealed
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	env -u STILLWATCH_DATA $(SW) lab build hydra --honest-accounts 600 --days 7 --seed 1 --out $(DEMO)/log
 	$(SW) logs import $(DEMO)/log/log-*.jsonl.gz --accounts $(DEMO)/log/accounts.csv --actions $(DEMO)/log/actions.csv --workspace $(DEMO)/workspace
@@ -43,6 +43,7 @@ demo: $(STAMP) ## a composed log with one campaign and its innocent twin: scanne
 	if [ -z "$$first" ]; then echo "no campaign was supported; the demo expects one" >&2; exit 1; fi; \
 	echo "$(SW) campaigns explain $$first --workspace $(DEMO)/workspace"; \
 	$(SW) campaigns explain "$$first" --workspace $(DEMO)/workspace
+	$(SW) case open --scan --notice disclosure --seal --report --workspace $(DEMO)/workspace
 	@for page in $(DEMO)/workspace/reports/*.html; do echo "report: $(CURDIR)/$$page"; done
 
 test: lint types layers unit ## everything that must pass before a commit

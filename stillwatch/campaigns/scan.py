@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -162,7 +162,11 @@ def scan(
             run=run.id,
             read_texts=read_texts,
         )
-        return Scan(run, findings, members, len(scores), alpha, needed, printable(engine.steps))
+        sql = printable(engine.steps)
+        # A finding rests on the steps as they ran, and its run names the log that they ran over.
+        method = sha256(sql.encode()).hexdigest()
+        findings = tuple(replace(f, evidence=(method,)) for f in findings)
+        return Scan(run, findings, members, len(scores), alpha, needed, sql)
 
 
 def planned_sql() -> str:

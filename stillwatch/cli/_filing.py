@@ -76,8 +76,7 @@ def file_scan(
     from stillwatch.engine.tables import Workspace
 
     place = Workspace(workspace)
-    findings = scan.findings if everything else scan.supported
-    added = cases.add_many(case, [scan.run, *findings], by=by)
+    # What the findings cite is there before they are.
     folder = place.scans / (place.scans / "latest").read_text("utf-8").strip()
     # The members are pseudonyms of accounts: they stay with the provider unless somebody says otherwise.
     tables = (
@@ -89,6 +88,8 @@ def file_scan(
             case, folder / name, media_type=media_type, role=role, origin=f"scan {scan.run.id[:12]}, {name}", by=by,
             tlp=tlp, personal_data=personal,  # type: ignore[arg-type]
         )  # fmt: skip
+    findings = scan.findings if everything else scan.supported
+    added = cases.add_many(case, [scan.run, *findings], by=by)
     journal = Journal(place.journal)
     if entries := journal.verify():
         cases.note_workspace(case, journal.head(), entries, by=by)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillwatch.cli import _filing, output
+from stillwatch.cli._options import HOME, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from stillwatch.campaigns import Scan, Watch
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Which accounts act as one and harvest the model?", no_args_is_help=True)
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
 FEW = 6
 """Undecided groups, and groups that act as one without harvesting, that a screen and a report list."""
 WORTH_A_LOOK = 3.0
@@ -26,7 +25,7 @@ WORTH_A_LOOK = 3.0
 
 @app.command()
 def scan(
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     alpha: Annotated[float, typer.Option(help="Bound on the false discovery rate over all groups.")] = 0.01,
     gamma: Annotated[
         float,
@@ -108,7 +107,7 @@ def scan(
 
 @app.command()
 def watch(
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     until: Annotated[
         str, typer.Option(help="Days up to this one (YYYY-MM-DD) are complete; else the newest day waits.")
     ] = "",
@@ -173,7 +172,7 @@ def watch(
 
 @app.command("list")
 def list_(
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     everything: Annotated[
         bool, typer.Option("--all", help="Also groups that are part of another or plainly dull.")
     ] = False,
@@ -188,7 +187,7 @@ def list_(
 @app.command()
 def members(
     campaign: Annotated[str, typer.Argument(help="One campaign; all supported ones when left out.")] = "",
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     exchanges: Annotated[
         bool,
         typer.Option("--exchanges", help="The exchanges that are meant, and where in the log they stand."),
@@ -297,7 +296,7 @@ def _show_exchanges(workspace: Path, members: Any, names: dict[int, str], *, jso
 @app.command()
 def explain(
     campaign: Annotated[str, typer.Argument(help="Name of the campaign, such as c-7f3a104b.")],
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     json: JsonOption = False,
 ) -> None:
     """Why these accounts: in words, in numbers, and with the innocent explanations."""

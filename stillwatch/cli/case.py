@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillwatch.cli import _case_screen, _filing, case_documents, case_sharing, output
+from stillwatch.cli import _case_screen, _filing, case_documents, case_open, case_sharing, output
+from stillwatch.cli._options import HOME, ByOption, CaseArgument, JsonOption, StoreOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from stillwatch.cases.verify import Verified
@@ -16,19 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="What do we know, from what evidence, and what did they answer?", no_args_is_help=True)
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        envvar="STILLWATCH_CASE_STORE",
-        show_envvar=True,
-        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
-    ),
-]
-ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
-CaseArgument = Annotated[str, typer.Argument(help="Id of the case, such as C-1.")]
 KeyOption = Annotated[
     Path | None, typer.Option("--key", help="PEM file with an Ed25519 key; else the workspace's key.")
 ]
@@ -39,44 +27,6 @@ HeadOption = Annotated[
     list[str] | None,
     typer.Option("--head", help="A head that was noted elsewhere; it must still be in the chain."),
 ]
-HOME = Path("stillwatch-data")
-
-
-@app.command("open")
-def open_(
-    title: Annotated[str, typer.Argument(help="What the case is about, in a few words.")],
-    subject: Annotated[
-        list[str] | None, typer.Option("--subject", help="A pseudonym, such as the name of a campaign.")
-    ] = None,
-    tlp: Annotated[str, typer.Option(help="Traffic light label of the case.")] = "TLP:AMBER",
-    scan: Annotated[
-        bool, typer.Option("--scan", help="File the supported findings of the latest scan.")
-    ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="With --scan, every finding.")] = False,
-    seal: Annotated[bool, typer.Option("--seal", help="Seal it at once.")] = False,
-    by: ByOption = "",
-    workspace: WorkspaceOption = HOME,
-    store: StoreOption = "",
-    json: JsonOption = False,
-) -> None:
-    """Open a case; its id is C- and the next number."""
-    who = _filing.whoever(by)
-    found = _filing.latest_scan(workspace) if scan else None
-    subjects = list(subject or []) + ([f.subject for f in found.supported] if found else [])
-    with _filing.store(workspace, store, create=True) as cases:
-        case = cases.open(title, tlp=tlp, subjects=list(dict.fromkeys(subjects)), by=who)  # type: ignore[arg-type]
-        if found:
-            filed, _ = _filing.file_scan(cases, case.id, found, workspace, everything=everything, by=who)
-            output.note(f"{output.count(filed, 'finding')} filed")
-        sealed = cases.seal(case.id, by=who) if seal else None
-        case = cases.get(case.id)
-    if json:
-        output.json_lines([{"id": case.id, "title": case.title, "tlp": case.tlp, "head": case.head}])
-        return
-    output.line(f"{case.id}  {case.title}  ({case.tlp})")
-    if sealed:
-        _case_screen.seal(sealed)
-    output.line(f"Next: stillwatch case {'show' if sealed else 'add'} {case.id}")
 
 
 @app.command()
@@ -449,5 +399,6 @@ def _finding(case: Case, start: str) -> str:
     return matching[0]
 
 
+case_open.add_to(app)
 case_documents.add_to(app)
 case_sharing.add_to(app)

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from stillwatch.cli import _filing, output
+from stillwatch.cli import _drawing, _filing, output
+from stillwatch.cli._options import (
+    HOME,
+    ByOption,
+    CaseArgument,
+    JsonOption,
+    LanguageOption,
+    StoreOption,
+    TodayOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
-    from stillwatch.cases.content import Document
     from stillwatch.records import Case, Notice
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        envvar="STILLWATCH_CASE_STORE",
-        show_envvar=True,
-        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
-    ),
-]
-ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record a line.")]
-CaseArgument = Annotated[str, typer.Argument(help="Id of the case, such as C-1.")]
-LanguageOption = Annotated[
-    str, typer.Option("--language", help="en, fr, ar or zh; all but en are unreviewed drafts.")
-]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="File to write; - is stdout. Else it goes to the workspace's reports."),
 ]
-TodayOption = Annotated[
-    str, typer.Option("--today", help="The day (YYYY-MM-DD) on which dates are judged; else today.")
-]
-HOME = Path("stillwatch-data")
 FORMATS = ("text", "html", "pdf", "eml")
 
 
@@ -57,23 +45,15 @@ def report(
     store: StoreOption = "",
 ) -> None:
     """Write the report of a case, for people who know no statistics."""
-    from stillwatch import plugins
-    from stillwatch.cases.case_report import case_report
-
     if pdf + html + text > 1:
         raise typer.BadParameter("one of --pdf, --html and --text")
     with _filing.store(workspace, store) as cases:
         held = cases.get(case)
-    document = case_report(
-        held,
-        today=_day(today),
-        created_at=_now(),
-        cards=[signal.CARD for signal in plugins.find("campaigns.signals").values()],
-        language_code=language,
-        author=_filing.whoever(by),
-    )
+    document = _drawing.report_of(held, day=_day(today), language=language, by=_filing.whoever(by))
     kind = "pdf" if pdf else "text" if text else "html"
-    _write(_drawn(document, kind), out, workspace, f"{case}-report", kind)
+    path = _drawing.write(_drawing.drawn(document, kind), out, workspace, f"{case}-report", kind)
+    if path:
+        output.line(str(path))
 
 
 def notice(
@@ -146,7 +126,7 @@ def notice(
         raise typer.BadParameter("either --kind, for a new notice, or --again, for one that is kept")
     addressees = tuple(to or [])
     request = Request(
-        created_at=_now(),
+        created_at=_drawing.now(),
         created_by=_filing.whoever(by),
         addressees=addressees,
         distribution=tuple(copy or []),
@@ -172,14 +152,16 @@ def notice(
         else:
             written, document = make_notice(held, kind, request, today=_day(today))  # type: ignore[arg-type]
         content = (
-            _mail(document, sender, addressees, copy or [], attach)
+            _drawing.mail(document, sender, addressees, copy or [], attach)
             if format == "eml"
-            else _drawn(document, format)
+            else _drawing.drawn(document, format)
         )
         # Kept only once it could be drawn.
         if keep:
             cases.add(case, written, by=request.created_by)
-    _write(content, out, workspace, f"{case}-{written.kind}-{written.id[:8]}", format)
+    path = _drawing.write(content, out, workspace, f"{case}-{written.kind}-{written.id[:8]}", format)
+    if path:
+        output.line(str(path))
     draft = "" if keep or again else ", a draft: not kept with the case"
     output.note(f"notice {written.id[:12]} ({written.tlp}){draft}")
     if keep and addressees:
@@ -216,7 +198,7 @@ def deliver(
     who = _filing.whoever(by)
     with _filing.store(workspace, store) as cases:
         meant = _notice_of(cases.get(case), notice).id
-        cases.add(case, Delivery(meant, to, at or _now(), who, event, text, due), by=who)  # type: ignore[arg-type]
+        cases.add(case, Delivery(meant, to, at or _drawing.now(), who, event, text, due), by=who)  # type: ignore[arg-type]
     output.line(f"{meant[:12]}  {event}  {to}")
     output.line(f"Next: stillwatch case followups {case}")
 
@@ -270,11 +252,6 @@ def _notice_of(case: Case, start: str) -> Notice:
     return matching[0]
 
 
-def _now() -> str:
-    # Whole, not cut to seconds: a correction must not look older than the withdrawal that it tells of.
-    return datetime.now(UTC).isoformat()
-
-
 def _day(text: str) -> date:
     from stillwatch.errors import InputError
 
@@ -293,61 +270,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name or not words:
         raise InputError(f"--name is PSEUDONYM=WORDS, found {text!r}")
     return name, words
-
-
-def _drawn(document: Document, kind: str) -> bytes:
-    if kind == "pdf":
-        from stillwatch.cases.as_pdf import as_pdf
-
-        return as_pdf(document)
-    if kind == "text":
-        from stillwatch.cases.as_text import as_text
-
-        return as_text(document).encode()
-    from stillwatch.cases.as_html import as_html
-
-    return as_html(document).encode()
-
-
-def _mail(
-    document: Document, sender: str, to: tuple[str, ...], copies: list[str], attach: list[str] | None
-) -> bytes:
-    from stillwatch.cases.as_mail import DRAFT, as_mail
-    from stillwatch.errors import InputError
-
-    wanted = attach or ["pdf", "html"]
-    if set(wanted) - {"pdf", "html"}:
-        raise InputError(f"--attach is pdf or html, found {', '.join(wanted)}")
-    files: dict[str, Any] = {f"notice.{kind}": _drawn(document, kind) for kind in dict.fromkeys(wanted)}
-    # A desk by its name has no address: whoever sends the message fills it in.
-    return as_mail(
-        document,
-        date=document.created_at,
-        sender=sender or DRAFT,
-        to=[a for a in to if "@" in a],
-        copies=[a for a in copies if "@" in a],
-        attachments=files,
-    )
-
-
-def _write(content: bytes, out: Path | None, workspace: Path, name: str, kind: str) -> None:
-    import os
-
-    from stillwatch.errors import InputError
-
-    if out is not None and str(out) == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        return
-    ending = "txt" if kind == "text" else kind
-    target = out if out is not None else workspace / "reports" / f"{name}.{ending}"
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-        part.replace(target)
-    except OSError as problem:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{target}: cannot be written: {problem.strerror}") from problem
-    output.line(str(target))

@@ -15,23 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillwatch.cli import _filing, output
+from stillwatch.cli._options import HOME, ByOption, CaseArgument, StoreOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from stillwatch.cases.sharing import Imported
     from stillwatch.cases.store import CaseStore
     from stillwatch.records import TLP
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder of the workspace.")]
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        envvar="STILLWATCH_CASE_STORE",
-        show_envvar=True,
-        help="URL of a PostgreSQL database with the cases; else they lie in the workspace.",
-    ),
-]
-ByOption = Annotated[str, typer.Option("--by", help="Who does this; else the user who runs the program.")]
 _BENIGN = re.compile(r"([^=]+)=(\d{1,12})/(\d{1,12})")
 
 
@@ -42,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def share(
-    case: Annotated[str, typer.Argument(help="Id of the case, such as C-1.")],
+    case: CaseArgument,
     format: Annotated[str, typer.Option("--format", help="stix, misp, ocsf, sigma or csv.")],
     tlp: Annotated[str, typer.Option("--tlp", help="At which TLP.", show_default="the case's")] = "",
     with_texts: Annotated[
@@ -63,7 +53,7 @@ def share(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="stdout")] = None,
     by: ByOption = "",
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     store: StoreOption = "",
 ) -> None:
     """Write what may be looked for elsewhere, without accounts, as STIX, MISP, OCSF, Sigma or CSV."""
@@ -125,7 +115,7 @@ def import_indicators(
     format: Annotated[str, typer.Option("--format", help="stix, misp, ocsf or csv.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
     by: ByOption = "",
-    workspace: WorkspaceOption = Path("stillwatch-data"),
+    workspace: WorkspaceOption = HOME,
     store: StoreOption = "",
 ) -> None:
     """File somebody else's indicators, with the document they came in; nothing acts on them."""

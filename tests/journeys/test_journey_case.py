@@ -52,6 +52,39 @@ def workspace(hydra: Journey, tmp_path: Path) -> Path:
     return hydra.copy(tmp_path / "workspace")
 
 
+def test_one_command_files_tells_seals_and_reports(workspace: Path, hydra: Journey, call: Call) -> None:
+    at = ("--workspace", workspace, "--by", "ann")
+    done = call(
+        "case", "open", "--scan", "--notice", "disclosure", "--to", "Desk", "--seal", "--report", "--pdf", *at
+    )
+    assert done.code == 0, done.err
+    assert done.out.startswith("C-1  Campaigns in a log: ") and "is sealed over" in done.out
+    written = sorted(p.suffix for p in (workspace / "reports").glob("C-1-*"))
+    assert written == [".html", ".html", ".pdf", ".pdf"]
+    (case,) = call("case", "show", "C-1", "--workspace", workspace, "--json").rows()
+    assert case["status"] == "sealed"
+    (notice,) = case["notices"]
+    assert (notice["kind"], notice["addressees"]) == ("disclosure", ["Desk"])
+    assert notice["findings"] == [f.id for f in hydra.scan.supported]
+    report = next((workspace / "reports").glob("C-1-report.html")).read_text("utf-8")
+    assert hydra.scan.supported[0].evidence[0][:16] in report
+    assert call("case", "verify", "C-1", "--workspace", workspace).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "a case needs a title"),
+        (("Title", "--notice", "alert"), "give --scan as well"),
+        (("--scan", "--notice", "correction"), "--notice is alert"),
+    ],
+)
+def test_what_cannot_be_done_opens_no_case(workspace: Path, call: Call, words: tuple, says: str) -> None:
+    done = call("case", "open", *words, "--workspace", workspace)
+    assert done.code != 0 and says in done.err
+    assert not (workspace / "cases" / "cases.db").exists()
+
+
 def test_from_a_scan_to_a_file_that_verifies_elsewhere(
     workspace: Path, hydra: Journey, call: Call, tmp_path: Path
 ) -> None:
@@ -69,6 +102,8 @@ def test_from_a_scan_to_a_file_that_verifies_elsewhere(
     assert [f["id"] for f in case["findings"]] == [f.id for f in supported]
     assert case["subjects"] == [f.subject for f in supported]
     assert [r["id"] for r in case["runs"]] == [hydra.scan.run.id]
+    (method,) = {e for f in case["findings"] for e in f["evidence"]}
+    assert method in {e["sha256"] for e in case["evidence"] if e["role"] == "method as run"}
     assert {(e["role"], e["tlp"]) for e in case["evidence"]} == {
         ("members", "TLP:AMBER+STRICT"),
         ("method as run", "TLP:AMBER"),
@@ -150,7 +185,7 @@ def test_what_was_changed_is_named_with_exit_code_5(workspace: Path, call: Call,
     database.close()
     done = call("case", "verify", "--workspace", workspace)
     assert (done.code, done.out) == (5, "")
-    assert done.err.startswith("stillwatch: case C-1: entry 3 (finding.added): finding ")
+    assert done.err.startswith("stillwatch: case C-1: entry 5 (finding.added): finding ")
     assert done.err.count("\n") == 1
     done = call("case", "show", "C-1", "--workspace", workspace)
     assert done.code == 5
@@ -180,7 +215,7 @@ def test_what_was_changed_is_named_with_exit_code_5(workspace: Path, call: Call,
         (("seal", "C-1", "--key", "nothing.pem"), 3, "nothing.pem: cannot be read"),
         (("seal", "C-1", "--timestamp", "nothing.tsr"), 3, "nothing.tsr: cannot be read"),
         (("open", "X", "--tlp", "PINK"), 3, "expected one of TLP:CLEAR"),
-        (("open",), 2, "Missing argument"),
+        (("open",), 3, "a case needs a title"),
         (("list", "--store", "mysql://ann:s3cret@h/x"), 3, "found mysql"),
     ],
 )

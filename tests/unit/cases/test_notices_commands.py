@@ -15,7 +15,7 @@ from documents_samples import RUN, finding
 from typer.testing import CliRunner
 
 from stillwatch.cases.store import CaseStore
-from stillwatch.cli import case_documents
+from stillwatch.cli import _drawing, case_documents
 from stillwatch.errors import InputError
 
 app = typer.Typer()
@@ -76,7 +76,7 @@ def test_a_notice_that_cannot_be_drawn_is_not_kept(place: Path, monkeypatch: pyt
     def fails(*_: object) -> bytes:
         raise InputError("no font")
 
-    monkeypatch.setattr(case_documents, "_drawn", fails)
+    monkeypatch.setattr(_drawing, "drawn", fails)
     with pytest.raises(InputError, match="no font"):
         run(place, "notice", "C-1", "--kind", "alert")
     assert notices(place) == ()
@@ -167,6 +167,7 @@ def test_no_module_of_documents_can_send() -> None:
         cases / "notices.py",
         cases / "followups.py",
         Path(case_documents.__file__),
+        Path(_drawing.__file__),
     ]:
         text = path.read_text("utf-8")
         assert not any(
