@@ -278,6 +278,16 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """The latest word on a case as a whole: why it was closed, or withdrawn with everything in it."""
+
+    at: str
+    by: str
+    reason: str
+    withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A remark by somebody who works on the case; it is not evidence."""
 
@@ -300,6 +310,8 @@ class Notice:
     tlp: TLP
     classification: str
     findings: tuple[str, ...]
+    distribution: tuple[str, ...] = ()
+    """Who gets a copy."""
     due: str = ""
     """ISO date by which an answer or an action is asked for."""
     corrects: tuple[str, ...] = ()
@@ -371,6 +383,8 @@ class Case:
     seals: tuple[Seal, ...] = ()
     head: str = ""
     """Digest of the last entry of its journal."""
+    closing: Closing | None = None
+    """None: it was never closed."""
 
 
 def as_json(record: Any) -> str:

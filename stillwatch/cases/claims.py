@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Literal
 
 from stillwatch.cases.content import Beside, Panel, Paragraph, Quote, Span, Text
 from stillwatch.cases.languages import Language
 from stillwatch.errors import InputError
-from stillwatch.records import Answer, Asked, Case, Delivery, Finding, Withdrawal
+from stillwatch.records import Answer, Asked, Case, Closing, Delivery, Finding, Withdrawal
+
+State = Literal["stands", "withdrawn", "corrected", "withdrawn with its case"]
+"""What became of a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A finding that no longer stands."""
+
+    state: State
+    word: Withdrawal
+    """When, by whom and why. That of the case as a whole, where the finding fell with it."""
+
 
 Party = Callable[[str], Text]
 """How a party is called in a document."""
@@ -54,10 +69,33 @@ def moment(text: str, what: str) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
+def fallen(case: Case) -> dict[str, Fallen]:
+    """Every finding that no longer stands, and the latest word on it: what every output has to say beside the claim.
+
+    In a case that was withdrawn nothing stands. A finding that was withdrawn before keeps its own reason; one that was
+    corrected does not, because what corrected it fell as well.
+    """
+    own: dict[str, list[Withdrawal]] = {f.id: [] for f in case.findings}
+    for said in case.withdrawals:
+        own.setdefault(said.finding, []).append(said)
+    found = {finding: _fallen(case, finding, words) for finding, words in own.items()}
+    return {finding: gone for finding, gone in found.items() if gone is not None}
+
+
 def withdrawal_of(case: Case, finding: str) -> Withdrawal | None:
-    """The latest word on a finding that was wrong; None for one that stands."""
-    said = [w for w in case.withdrawals if w.finding == finding]
-    return max(reversed(said), key=lambda w: moment(w.at, "withdrawal"), default=None)
+    """The latest word on one finding that no longer stands, as `fallen` says it; None for one that does."""
+    gone = _fallen(case, finding, [w for w in case.withdrawals if w.finding == finding])
+    return None if gone is None else gone.word
+
+
+def _fallen(case: Case, finding: str, own: list[Withdrawal]) -> Fallen | None:
+    last = max(reversed(own), key=lambda w: moment(w.at, "withdrawal"), default=None)
+    if case.status == "withdrawn" and (last is None or last.replaced_by):
+        said = case.closing or Closing(case.opened_at, "", "", True)
+        return Fallen("withdrawn with its case", Withdrawal(finding, said.at, said.by, said.reason))
+    if last is None:
+        return None
+    return Fallen("corrected" if last.replaced_by else "withdrawn", last)
 
 
 def last_delivery(case: Case, notice: str, addressee: str) -> Delivery | None:
@@ -182,7 +220,7 @@ def whole_case(case: Case, lang: Language, today: date, party: Party, title: str
     """The answers to the case as a whole beside what it claims; None where nobody was asked about the whole."""
     if not spoken_of(case, ""):
         return None
-    gone = {w.finding for w in case.withdrawals}
+    gone = fallen(case)
     standing = [f for f in case.findings if f.decision == "supported" and f.id not in gone]
     claims = tuple(
         Paragraph(lang.say("report.supported", subject=name_of(f), claim=f.claim), (f.id,))

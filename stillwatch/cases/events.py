@@ -19,6 +19,7 @@ from stillwatch.records import (
     Asked,
     Case,
     CaseStatus,
+    Closing,
     Custody,
     Delivery,
     Evidence,
@@ -268,6 +269,7 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
         A record is not what its entry says.
     """
     parts, opened, status, head, opened_at = _Parts(), None, "open", "", ""
+    closing: Closing | None = None
     for entry in entries:
         item = f"entry {entry.seq} ({entry.kind})"
         record = checked(entry, item)
@@ -277,6 +279,8 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
             record = None if text is None else read_document(name, thing, text, item)
         if isinstance(record, Opened):
             opened, opened_at, record = record, entry.time, None
+        elif entry.kind == CLOSED:
+            closing = Closing(entry.time, **entry.body)
         elif entry.kind == STAMPED:
             parts.seals = [
                 replace(s, timestamp=entry.body["timestamp"]) if s.signature == entry.body["signature"] else s
@@ -302,6 +306,7 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
         tlp=opened.tlp,
         subjects=opened.subjects,
         head=head,
+        closing=closing,
         **lists,
     )
 
