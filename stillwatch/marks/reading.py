@@ -6,7 +6,8 @@ Counts of green tokens have a binomial tail, sums of ``-log(1 - u)`` the tail of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,6 +53,25 @@ class Reading:
             )
         if (self.law == "binomial") != (self.gamma is not None):
             raise InputError("gamma belongs to the binomial law, and only to it")
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """The pieces of a corpus as one reading; they share a `Tape`, or a window in two of them counts twice.
+
+    Raises
+    ------
+    InputError
+        No reading, or readings of another law or of other numbers of keys.
+    """
+    if not readings:
+        raise InputError("no reading to put together")
+    one = readings[0]
+    for other in readings[1:]:
+        alike = (other.law, other.gamma, other.draws) == (one.law, one.gamma, one.draws)
+        if not alike or other.scored.shape != one.scored.shape:
+            raise InputError("readings of one scheme, with the same parameters and keys, go together")
+    scored = np.sum([r.scored for r in readings], axis=0, dtype=np.int64)
+    return replace(one, scored=scored, statistic=np.sum([r.statistic for r in readings], axis=0))
 
 
 def log_pvalues(reading: Reading, *, need: int = NEED) -> NDArray[np.float64]:

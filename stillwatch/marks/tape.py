@@ -90,8 +90,13 @@ def with_target(fingerprints: Prints, tokens: ArrayLike) -> Prints:
     return out
 
 
-def first_of(fingerprints: Prints) -> Flags:
-    """True where a fingerprint occurs for the first time, bool (n,). Memory: 16 to 32 bytes each."""
+def first_of(fingerprints: Prints, tape: Tape | None = None) -> Flags:
+    """True where a fingerprint occurs for the first time, bool (n,); with a tape also over what that has seen.
+
+    Without a tape it takes 16 to 32 bytes a fingerprint while it works.
+    """
+    if tape is not None:
+        return tape.first(fingerprints)
     tape = Tape(limit=max(1, len(fingerprints)))
     tape._table = np.zeros(max(1 << 10, 2 << (len(fingerprints) - 1).bit_length()), U)
     return tape.first(fingerprints)
