@@ -22,6 +22,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from stillwatch.cases.claims import Fallen, fallen
 from stillwatch.cases.events import rank
 from stillwatch.cases.proportion import exact_interval
 from stillwatch.errors import InputError
@@ -66,8 +67,13 @@ class Shareable:
 
     finding: Finding
     indicators: tuple[Indicator, ...]
-    withdrawal: Withdrawal | None = None
-    """Set: the finding was wrong, and the indicators are named only to take them back."""
+    fallen: Fallen | None = None
+    """Set: the finding no longer stands, and the indicators are named only to take them back."""
+
+    @property
+    def withdrawal(self) -> Withdrawal | None:
+        """Who took it back, when and why."""
+        return self.fallen.word if self.fallen else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def of_case(
     benign: Mapping[str, tuple[int, int]] | None = None,
     downgrade: bool = False,
 ) -> Shared:
-    """Indicators of the supported findings of a case, those of withdrawn ones apart.
+    """Indicators of the supported findings of a case, those of findings that no longer stand apart.
 
     Parameters
     ----------
@@ -138,7 +144,7 @@ def of_case(
         )
     if not 1 <= valid_days <= 730:
         raise InputError(f"indicators are valid for 1 to 730 days, found {valid_days}")
-    withdrawals = {w.finding: w for w in case.withdrawals}
+    gone = fallen(case)
     items, left_out = [], []
     for finding in case.findings:
         if finding.decision != "supported":
@@ -148,7 +154,7 @@ def of_case(
             left_out.append(f"{finding.subject}: {reason}")
             continue
         made = _of_finding(finding, tlp, with_texts, valid_days, _benign(finding, benign or {}), left_out)
-        items.append(Shareable(finding, tuple(made), withdrawals.get(finding.id)))
+        items.append(Shareable(finding, tuple(made), gone.get(finding.id)))
     undecided = sum(f.decision != "supported" for f in case.findings)
     if undecided:
         left_out.append(f"findings that are not supported: {undecided}")

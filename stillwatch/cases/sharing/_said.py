@@ -57,6 +57,7 @@ def newest(case: Case) -> datetime:
     times = [
         case.opened_at,
         *(w.at for w in case.withdrawals),
+        *([case.closing.at] if case.closing and case.closing.withdrawn else []),
         *(a.received_at for a in case.answers),
         *(a.at for a in case.asked),
     ]
@@ -160,14 +161,14 @@ def silence(asked: Asked) -> str:
 
 
 def taken_back(case: Case, item: Shareable) -> str:
-    """Why a finding is withdrawn or what corrects it; empty while it stands."""
-    if item.withdrawal is None:
+    """Why a finding no longer stands, and what corrects it; empty while it stands."""
+    if item.fallen is None:
         return ""
-    reason = public(item.withdrawal.reason)
-    after = next((f.subject for f in case.findings if f.id == item.withdrawal.replaced_by), "")
+    gone = item.fallen.word
+    after = next((f.subject for f in case.findings if f.id == gone.replaced_by), "")
     corrected = f" It is corrected by {after}." if after else ""
-    word = "Corrected" if item.withdrawal.replaced_by else "Withdrawn"
-    return f"{word} on {item.withdrawal.at[:10]}: {reason}.{corrected}".replace("..", ".")
+    word = item.fallen.state.capitalize()
+    return f"{word} on {gone.at[:10]}: {public(gone.reason)}.{corrected}".replace("..", ".")
 
 
 def replaced(case: Case, items: Sequence[Shareable]) -> Iterable[tuple[Finding, Finding]]:

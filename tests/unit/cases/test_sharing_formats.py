@@ -26,7 +26,7 @@ from sigma.validators.core import validators
 from stillwatch.cases import indicators, sharing
 from stillwatch.cases.sharing import csv_file, misp
 from stillwatch.errors import FormatError
-from stillwatch.records import Case
+from stillwatch.records import Case, Closing
 
 NOT_FOR_US = {"attacktag", "d3_fendtag", "tlpv1_tag"}
 AT = "2026-11-24T00:00:00Z"
@@ -35,6 +35,20 @@ CASES = {"one": sharing_case.case(), "corrected": sharing_case.corrected()}
 
 def written(name: str, case: Case, **more: Any) -> str:
     return sharing.write(case, indicators.of_case(case, **more), name, producer="Provider A").decode()
+
+
+@pytest.mark.parametrize("name", ["csv", "misp", "ocsf", "sigma", "stix"])
+def test_every_format_takes_back_what_fell_with_its_case(name: str) -> None:
+    closing = Closing("2026-11-25T08:00:00+00:00", "ben", "The log was another one.", True)
+    held = replace(CASES["one"], status="withdrawn", closing=closing)
+    shared = indicators.of_case(held)
+    assert shared.revoked and not shared.indicators
+
+    document = written(name, held)
+    assert "Withdrawn with its case on 2026-11-25: The log was another one." in document
+    if sharing.formats()[name].FORMAT.reads:
+        read = sharing.read(document.encode(), name, source="x", at=AT)
+        assert len(read.revoked) == len(shared.revoked) and not read.indicators
 
 
 # -- MISP ----------------------------------------------------------------------------------------------------------
