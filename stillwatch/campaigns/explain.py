@@ -148,6 +148,7 @@ def campaign_finding(
     log_needed: float,
     proposed: int,
     alpha: float,
+    gamma: float,
     run: str,
     daily: dict[str, int],
     texts: Sequence[str],
@@ -175,9 +176,11 @@ def campaign_finding(
         "takes": words.takes(shape, taken),
         "daily": daily,
         "proposed_by": group.proposer,
+        "gamma": gamma,
         "acts_as_one": result.acts_as_one,
         "harvesting": result.harvesting,
         "confirmed_by": words.confirmed(result, facts),
+        "shape": shape,
         "harvest_words": words.harvest(shape),
         "taken": taken,
         "taken_words": [list(pair) for pair in words.what_was_taken(taken)],
@@ -200,7 +203,7 @@ def campaign_finding(
         log_evalue=result.log_evalue,
         log_evalue_needed=log_needed,
         alternatives=tuple(look.as_excluded() for look in looks),
-        limits=tuple(_limits(result, counted, facts, looks, examined, apart)),
+        limits=tuple(_limits(result, counted, facts, examined, apart)),
         run=run,
         details=details,
     )
@@ -220,14 +223,15 @@ def _limits(
     result: Score,
     members: pa.Table,
     facts: Facts,
-    looks: Sequence[Look],
     examined: Examined | None,
     apart: int,
 ) -> list[str]:
     limits = [f"not tested: {missing}" for missing in result.not_tested]
     single = sum(len(e) <= 1 for e in members["evidence"].to_pylist())
     if single:
-        limits.append(f"{single} accounts rest on the text or value that proposed the group alone")
+        limits.append(
+            f"{single} accounts are tied to the others one by one by the text or value that proposed the group alone"
+        )
     if facts.exempt and not _mostly_exempt(facts):
         limits.append(
             f"{facts.exempt} exempt accounts took no part in the tests; everything is said without them"
@@ -241,8 +245,6 @@ def _limits(
         limits.append(
             f"the largest e-value that this much data could have given is {words.power(result.log_ceiling)}"
         )
-    if untold := [look.name for look in looks if look.excluded is None]:
-        limits.append("cannot tell whether it is " + "; ".join(untold))
     if examined is None:
         limits.append(
             "what its accounts took, and explanations that rest on what they do, were not examined: the group was "

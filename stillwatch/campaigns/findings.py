@@ -76,6 +76,7 @@ def report_groups(
     *,
     log_needed: float,
     alpha: float,
+    gamma: float,
     run: str,
     read_texts: ReadTexts | None,
 ) -> tuple[tuple[Finding, ...], pa.Table]:
@@ -132,6 +133,7 @@ def report_groups(
             log_needed=log_needed,
             proposed=len(scores),
             alpha=alpha,
+            gamma=gamma,
             run=run,
             daily=_daily(engine, seen.number) if seen and i in shown else {},
             texts=_texts(group, proposal.materials, read_texts) if i in shown else (),

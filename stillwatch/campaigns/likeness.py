@@ -35,3 +35,19 @@ def common_codes(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     codes, counts = np.unique(values, return_counts=True)
     return codes[(counts >= 2) & (codes >= 0)]
+
+
+def has_common(values: NDArray, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows have what is common in the core: its event, a number in its common span, a code that two of it hold.
+
+    Parameters
+    ----------
+    values, core
+        Shape (n,).
+    """
+    if values.dtype == np.int8:
+        return values == 1
+    if values.dtype.kind == "f":
+        span = common_span(values[core])
+        return np.zeros(len(values), bool) if span is None else (values >= span[0]) & (values <= span[1])
+    return np.isin(values, common_codes(values[core]))

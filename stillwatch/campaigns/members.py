@@ -9,11 +9,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.groups import Group
-from stillwatch.campaigns.likeness import common_codes, common_span
+from stillwatch.campaigns.likeness import common_codes
 from stillwatch.campaigns.pool import Pool, codes
 from stillwatch.campaigns.scoring import Score
 from stillwatch.campaigns.share import Shares
 from stillwatch.engine.duckdb import Engine
+
+RARER = 3.0
+"""A value ties those who hold it when it is so many times as frequent, in odds, among the members as outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def member_rows(group: Group, result: Score, pool: Pool, accounts: Accounts) -> 
     pyarrow.Table
         account_id; exchanges that belong to the group (all of them where no text links it); total; share (null
         where no text links the group); share_low, share_high (null before `with_shares`); first, last (microseconds);
-        evidence (names of the signals that speak for the member); exemption (its reason, null without one).
+        evidence (names of the signals that tie the member to the others by itself, see `ties`); exemption (its reason,
+        null without one).
     """
     at = np.searchsorted(accounts.account, group.accounts)
     total, first, last = accounts.total[at], accounts.first[at], accounts.last[at]
@@ -182,18 +186,42 @@ def _evidence(group: Group, result: Score, pool: Pool) -> list[list[str]]:
         name = test.test.partition("@")[0]
         if (test.log_evalue or 0.0) <= 0 or name not in pool.values:
             continue  # what holds for the group as a whole (co-timing) says nothing of one account
-        for i in position[alike(pool.values[name][rows[members]])]:
+        for i in position[ties(pool.values[name][rows], members)]:
             known[i].append(name)
     return known
 
 
-def alike(values: NDArray) -> NDArray[np.bool_]:
-    """Which members resemble the others: numbers in the common span, codes that another member holds, events."""
+def ties(values: NDArray, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which members a signal ties to the others one by one.
+
+    An event ties whom it happened to. A value ties those who hold it, where another member holds it too and it is
+    `RARER` outside. A number ties nobody: most members of any group lie in its shortest span that holds most, whatever
+    the group, so it speaks of the group as a whole.
+
+    Parameters
+    ----------
+    values
+        Shape (rows,) or (rows, kinds), of the group and of those it is held against.
+    members
+        Positions of the group's accounts in the rows.
+
+    Returns
+    -------
+    Shape (members,).
+    """
     if values.ndim == 2:
-        return np.any([alike(column) for column in values.T], axis=0)
+        return np.any([ties(column, members) for column in values.T], axis=0)
+    mine = values[members]
     if values.dtype == np.int8:
-        return values == 1
+        return mine == 1
     if values.dtype.kind == "f":
-        span = common_span(values)
-        return np.zeros(len(values), bool) if span is None else (values >= span[0]) & (values <= span[1])
-    return np.isin(values, common_codes(values))
+        return np.zeros(len(mine), bool)
+    shared, theirs = common_codes(mine), np.delete(values, members)
+    return np.isin(mine, shared[_odds(mine, shared) >= RARER * _odds(theirs, shared)])
+
+
+def _odds(values: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each code; half a holder more on either side, so that none and all have odds too (Haldane 1956)."""
+    known = np.sort(values[values >= 0])
+    held = np.searchsorted(known, codes, "right") - np.searchsorted(known, codes)
+    return np.asarray((held + 0.5) / (len(known) - held + 0.5))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.campaigns.groups import LEAST_ACCOUNTS, Group
-from stillwatch.campaigns.likeness import common_codes, common_span
+from stillwatch.campaigns.likeness import has_common
 from stillwatch.campaigns.pool import Pool
 from stillwatch.campaigns.scoring import HARVESTING, Score, lowered, score
 from stillwatch.campaigns.timing import Timings
@@ -131,16 +131,6 @@ def _ratio(
 def _common(values: NDArray, core: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Of which rows something is known, and which have what is common in the core."""
     if values.ndim == 2:
-        return (values >= 0).any(axis=1), np.any([_has(column, core) for column in values.T], axis=0)
+        return (values >= 0).any(axis=1), np.any([has_common(column, core) for column in values.T], axis=0)
     known = ~np.isnan(values) if values.dtype.kind == "f" else values >= 0
-    return known, _has(values, core)
-
-
-def _has(values: NDArray, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows have what is common in the core."""
-    if values.dtype == np.int8:
-        return values == 1
-    if values.dtype.kind == "f":
-        span = common_span(values[core])
-        return np.zeros(len(values), bool) if span is None else (values >= span[0]) & (values <= span[1])
-    return np.isin(values, common_codes(values[core]))
+    return known, has_common(values, core)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from stillwatch import __version__, plugins
 from stillwatch.campaigns import belonging, steps
-from stillwatch.campaigns.explain import name_of
+from stillwatch.campaigns.explain import iso_day, name_of
 from stillwatch.campaigns.findings import Proposal, ReadTexts, report_groups
 from stillwatch.campaigns.groups import (
     LEAST_ACCOUNTS,
@@ -126,7 +126,11 @@ def scan(
         engine.parquet("actions", [place.actions] if place.actions.exists() else [], schema.ACTIONS)
         tell("counting accounts")
         engine.run(BASE)
-        population = engine.read("select count(*) as n from population")["n"][0].as_py()
+        log = engine.read(
+            "select count(*) as n, sum(exchanges)::bigint as exchanges, min(first_time) as first, "
+            "max(last_time) as last from population"
+        ).to_pylist()[0]
+        population = log["n"]
         signals = plugins.find("campaigns.signals")
         proposal = propose(engine, signals, population, seed=seed, tell=tell)
         tell(f"testing {len(proposal.groups)} groups")
@@ -146,7 +150,14 @@ def scan(
         run = Run(
             version=__version__,
             command="campaigns scan",
-            config={"alpha": alpha, "gamma": gamma, "proposed": len(scores), "population": population},
+            config={
+                "alpha": alpha,
+                "gamma": gamma,
+                "proposed": len(scores),
+                "population": population,
+                "exchanges": log["exchanges"] or 0,
+                **{end: iso_day(log[end]) for end in ("first", "last") if log[end] is not None},
+            },
             inputs=_digests(parts, {"accounts": place.accounts, "actions": place.actions}),
             seed=seed,
         )
@@ -159,6 +170,7 @@ def scan(
             rejected,
             log_needed=needed,
             alpha=alpha,
+            gamma=gamma,
             run=run.id,
             read_texts=read_texts,
         )

@@ -10,7 +10,7 @@ from typing import Any
 from stillwatch import plugins
 from stillwatch.campaigns.alternatives import Facts
 from stillwatch.campaigns.scoring import ACTS_AS_ONE, Score
-from stillwatch.records import Card, Decision, Finding
+from stillwatch.records import Card, Decision, Finding, TestResult
 
 
 def power(log_value: float | None) -> str:
@@ -43,8 +43,15 @@ def _cards() -> dict[str, Card]:
     return {name: signal.CARD for name, signal in plugins.find("campaigns.signals").items()}
 
 
+@cache
+def _events() -> set[str]:
+    """Signals of something that happens to an account or does not, whatever happened to others."""
+    signals = plugins.find("campaigns.signals")
+    return {name for name, signal in signals.items() if signal.VALUES.kind in ("event", "starts")}
+
+
 def confirmed(result: Score, facts: Facts) -> list[str]:
-    """One sentence for each kind of evidence that speaks for acting as one, the strongest first."""
+    """One sentence for each kind of evidence that speaks for acting as one, the strongest first: what was counted."""
     titles = _cards()
     tests = [t for t in result.results if titles[t.test.partition("@")[0]].question == ACTS_AS_ONE]
     sentences = []
@@ -52,18 +59,25 @@ def confirmed(result: Score, facts: Facts) -> list[str]:
         if (test.log_evalue or 0.0) <= 0:
             continue
         name = test.test.partition("@")[0]
-        share = test.statistic / test.n
-        expected = share - (test.effect or 0.0)
         extra = ""
         if name == "registration" and facts.registered_days is not None:
             extra = f"; four fifths within {facts.registered_days:.0f} days"
         if name == "shared_infrastructure" and facts.with_card:
-            extra = f"; {facts.cards} payment tokens for {facts.with_card} accounts"
-        sentences.append(
-            f"{titles[name].title}: {share:.0%} of members as predicted from the others, "
-            f"matched accounts {expected:.0%} (e = {power(test.log_evalue)}{extra})"
-        )
+            cards = "1 payment token" if facts.cards == 1 else f"{facts.cards} payment tokens"
+            extra = f"; {cards} for {facts.with_card} accounts"
+        sentences.append(f"{titles[name].title}: {counted(test)}{extra}")
     return sentences
+
+
+def counted(test: TestResult) -> str:
+    """What a measurement of "acts as one" came to, without its e-value."""
+    if test.unit != "bets on a member":
+        effect, what = test.effect or 0.0, test.effect_name.partition(",")[0]
+        return f"{abs(effect):.0%} {'more' if effect > 0 else 'fewer'} {what} than chance and habit give"
+    won, share = round(test.statistic), test.statistic / test.n
+    expected = part(max(0.0, share - (test.effect or 0.0)))
+    seen = "show it" if test.test.partition("@")[0] in _events() else "as predicted from those before them"
+    return f"{won} of {test.n} accounts {seen}, of matched accounts {expected}"
 
 
 def harvest(shape: dict[str, float]) -> list[str]:
@@ -195,7 +209,9 @@ def explained(finding: Finding, titles: Mapping[str, str]) -> list[tuple[str, st
         )
     rows.append(("proposed by", titles.get(facts["proposed_by"], facts["proposed_by"])))
     rows += [("", f"“{text[:400]}”") for text in facts["texts"][:3]]
-    rows += _labelled("confirmed by", facts["confirmed_by"] or ["nothing that the proposer did not use"])
+    of = {titles.get(name := r.test.partition("@")[0], name): power(r.log_evalue) for r in finding.results}
+    confirmed_by = [f"{s} (e = {of.get(s.partition(':')[0], 'not known')})" for s in facts["confirmed_by"]]
+    rows += _labelled("confirmed by", confirmed_by or ["nothing that the proposer did not use"])
     rows += _labelled("typical member", facts["harvest_words"] or ["too few exchanges to tell"])
     label = ""
     for name, sentence in facts["taken_words"]:
