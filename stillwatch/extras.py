@@ -8,10 +8,13 @@ from types import ModuleType
 from stillwatch.errors import MissingExtra
 
 EXTRA_OF: dict[str, str] = {
+    "gguf": "models",
     "pg8000": "postgres",
     "pymisp": "sharing",
     "rfc3161_client": "timestamp",
     "stix2": "sharing",
+    "torch": "models",
+    "transformers": "models",
     "typst": "pdf",
 }
 """Module -> the extra that brings it. A room that needs an optional dependency adds its line here."""

@@ -1,0 +1,208 @@
+"""A model's answers that were kept: one JSON object a line, so that a test is repeated without asking again.
+
+`Recorder` writes what a model said; `Recorded` answers the same questions from the file, and refuses all others. A line
+is found by the digest of what was asked, so prompts need not be in the file.
+
+==========  ====================================================================================
+key         beside it
+==========  ====================================================================================
+``ask``     ``answers``: list of ``text``, ``tokens``, ``finish_reason``
+``read``    ``tokens``, ``log_probability``, ``best``: lists; null for a place that was not asked
+``text``    ``ids``: the text's tokens
+==========  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.errors import AccessError, FormatError, InputError
+from stillwatch.models.protocol import Answer, Forced, Model
+
+
+class Recorded:
+    """Answers from a file that `record` or another program wrote.
+
+    Raises
+    ------
+    InputError
+        There is no such file.
+    FormatError
+        A line is none of the two kinds; the message names it.
+    """
+
+    def __init__(self, path: Path | str, *, name: str = "") -> None:
+        self.path = Path(path)
+        self._name = name or self.path.stem
+        self._answers: dict[str, list[Answer]] = {}
+        self._read: dict[str, Forced] = {}
+        self._ids: dict[str, NDArray[np.int64]] = {}
+        try:
+            text = self.path.read_text("utf-8")
+        except OSError as problem:
+            raise InputError(f"{self.path}: cannot be read: {problem.strerror}") from problem
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                self._take(line, number)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        found = [self._ids.get(_digest("text", t)) for t in texts]
+        return [self._there(ids, "the ids of this text") for ids in found]
+
+    def complete(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Answer]]:
+        """The first `samples` recorded answers to each prompt that was asked in this way."""
+        how = _how(max_tokens, temperature, top_p, seed)
+        found = []
+        for prompt in prompts:
+            answers = self._there(self._answers.get(_digest("ask", prompt, how)), "an answer to this prompt")
+            if len(answers) < samples:
+                raise AccessError(
+                    f"{self.name}: {len(answers)} answers were recorded, {samples} are asked for"
+                )
+            found.append(answers[:samples])
+        return found
+
+    def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
+        places = list(starts) or [1] * len(documents)
+        keys = [_digest("forced", d.tolist(), s) for d, s in zip(documents, places, strict=True)]
+        return [self._there(self._read.get(k), "this document") for k in keys]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
+        return [self._there(self._read.get(_digest("score", *pair)), "this answer") for pair in pairs]
+
+    def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
+        raise AccessError(f"{self.name}: whole distributions are not recorded")
+
+    def _there(self, found: Any, what: str) -> Any:
+        if found is None:
+            raise AccessError(f"{self.name}: {what} was not recorded")
+        return found
+
+    def _take(self, line: str, number: int) -> None:
+        try:
+            row = json.loads(line)
+            if "ask" in row:
+                answers = [
+                    Answer(
+                        str(a["text"]), tuple(map(int, a.get("tokens", ()))), str(a.get("finish_reason", ""))
+                    )
+                    for a in row["answers"]
+                ]
+                self._answers[row["ask"]] = answers
+            elif "read" in row:
+                self._read[row["read"]] = Forced(
+                    np.array(row["tokens"], np.int64),
+                    np.array([np.nan if x is None else x for x in row["log_probability"]], np.float64),
+                    np.array([-1 if x is None else x for x in row["best"]], np.int64),
+                )
+            else:
+                self._ids[row["text"]] = np.array(row["ids"], np.int64)
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as problem:
+            raise FormatError(
+                f"not a line of recorded answers ({problem!r})", str(self.path), number
+            ) from problem
+
+
+class Recorder:
+    """A model whose answers are written to a file as it gives them; it answers like the model itself."""
+
+    def __init__(self, model: Model, path: Path | str) -> None:
+        self._model = model
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        found = self._model.encode(texts)
+        self._write(
+            [{"text": _digest("text", t), "ids": i.tolist()} for t, i in zip(texts, found, strict=True)]
+        )
+        return found
+
+    def complete(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Answer]]:
+        found = self._model.complete(
+            prompts, max_tokens=max_tokens, temperature=temperature, top_p=top_p, samples=samples, seed=seed
+        )
+        how = _how(max_tokens, temperature, top_p, seed)
+        self._write(
+            [
+                {
+                    "ask": _digest("ask", prompt, how),
+                    "answers": [
+                        {"text": a.text, "tokens": list(a.tokens), "finish_reason": a.finish_reason}
+                        for a in answers
+                    ],
+                }
+                for prompt, answers in zip(prompts, found, strict=True)
+            ]
+        )
+        return found
+
+    def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
+        found = self._model.forced(documents, starts=starts)
+        places = list(starts) or [1] * len(documents)
+        keys = [_digest("forced", d.tolist(), s) for d, s in zip(documents, places, strict=True)]
+        self._write([_read(key, f) for key, f in zip(keys, found, strict=True)])
+        return found
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
+        found = self._model.score(pairs)
+        self._write([_read(_digest("score", *pair), f) for pair, f in zip(pairs, found, strict=True)])
+        return found
+
+    def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
+        """Of the model; nothing is written: one document's would take megabytes."""
+        return self._model.distributions(documents)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with self.path.open("a", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _read(key: str, found: Forced) -> dict[str, Any]:
+    return {
+        "read": key,
+        "tokens": found.tokens.tolist(),
+        "log_probability": [None if np.isnan(x) else x for x in found.log_probability.tolist()],
+        "best": [None if x < 0 else x for x in found.best.tolist()],
+    }
+
+
+def _how(max_tokens: int, temperature: float, top_p: float, seed: int) -> list[float]:
+    return [max_tokens, float(temperature), float(top_p), seed]
+
+
+def _digest(*parts: Any) -> str:
+    return sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
