@@ -46,6 +46,8 @@ TEXT, TEMPLATE, PROFILE, VERBATIM, STIX = (
     "stix",
 )
 """Languages of patterns. The first three are described in docs/guides/sharing.md."""
+DOCUMENT, THEIRS = "sha256:", "theirs:"
+"""How the sources of an imported indicator begin: the document it came in, and what that document derives it from."""
 
 _PSEUDONYM = re.compile(r"(?<![0-9A-Za-z])[a-z]-[0-9a-f]{16}(?![0-9A-Za-z])")
 _COUNTED = re.compile(r"\b[\d,]*\d (exempt |other )?(accounts?|members?)\b")
@@ -161,6 +163,11 @@ def of_case(
     if with_texts and not texts_allowed(tlp):
         left_out.append(f"the shared text itself: not at {tlp}, at TLP:AMBER or narrower only")
     return Shared(tlp, tuple(items), tuple(left_out))
+
+
+def imported(indicator: Indicator) -> bool:
+    """Whether it came from somebody else's document, whatever it says of itself."""
+    return any(source.startswith((DOCUMENT, THEIRS)) for source in indicator.derived_from)
 
 
 def texts_allowed(tlp: TLP) -> bool:

@@ -122,7 +122,6 @@ def import_indicators(
     from dataclasses import asdict
 
     from stillwatch.cases import indicators, sharing
-    from stillwatch.cases.sharing._bounded import narrowest
 
     now, who = datetime.now(UTC), _filing.whoever(by)
     data, name = _read(file)
@@ -136,7 +135,7 @@ def import_indicators(
             role="imported indicators",
             origin=f"{origin.producer}, {name}",
             by=who,
-            tlp=narrowest([i.tlp for i in (*imported.indicators, *imported.revoked)]),
+            tlp=imported.tlp,
         )
         fresh = cases.add_many(case, imported.filed(), by=who)
         _tell_revoked(cases, case, imported, who)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 from stillwatch import plugins
-from stillwatch.cases.indicators import Shared, names_pseudonym
+from stillwatch.cases.indicators import DOCUMENT, THEIRS, Shared, names_pseudonym
 from stillwatch.errors import InputError, IntegrityError
-from stillwatch.records import Case, Indicator
+from stillwatch.records import TLP, Case, Indicator
 
 NOBODY = "not named"
 """Producer of a document whose author was not given."""
@@ -65,11 +65,17 @@ class Imported:
     """What the document does not say or we do not keep, one sentence each, with its place."""
     revoked: tuple[Indicator, ...] = ()
     """Indicators that its producer takes back."""
+    tlp: TLP = "TLP:AMBER+STRICT"
+    """The narrowest label in the document, on whatever part of it."""
 
     def filed(self) -> tuple[Indicator, ...]:
-        """The indicators as a case keeps them: derived from the document as well, by its digest."""
+        """The indicators as a case keeps them: derived from the document, by its digest, and from what it names.
+
+        A stranger may name any id, ours as well, so each is told apart from those of our findings.
+        """
+        document = f"{DOCUMENT}{self.provenance.sha256}"
         return tuple(
-            replace(i, derived_from=(f"sha256:{self.provenance.sha256}", *i.derived_from))
+            replace(i, derived_from=(document, *(f"{THEIRS}{d}" for d in i.derived_from)))
             for i in self.indicators
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from stillwatch.cases.events import TLP_ORDER
 from stillwatch.cases.indicators import well_formed
 from stillwatch.cases.sharing import NOBODY, Provenance
 from stillwatch.errors import FormatError, InputError
-from stillwatch.records import Indicator
+from stillwatch.records import TLP, Indicator
 
 MOST_BYTES = 32 << 20
 MOST_VALUES = 1_000_000
@@ -296,10 +296,10 @@ def lines_of(text: str, source: str) -> list[tuple[int, str]]:
     return found
 
 
-def narrowest(labels: Sequence[str]) -> str:
+def narrowest(labels: Iterable[str]) -> TLP:
     """The narrowest of several TLP labels; of none of them TLP:AMBER+STRICT, so that it stays in the house."""
-    known = [label for label in labels if label in TLP_ORDER]
-    return max(known, key=TLP_ORDER.index) if known else "TLP:AMBER+STRICT"
+    known = set(labels)
+    return next((label for label in reversed(TLP_ORDER) if label in known), "TLP:AMBER+STRICT")
 
 
 def tlp_label(text: Any) -> str:

@@ -49,7 +49,8 @@ def read_bundle(data: bytes, *, source: str, at: str, extension: str) -> Importe
     _references(latest, source, extension)
     labels: dict[str, str] = {**{m.id: tlp for tlp, m in MARKINGS.items()}, **FIRST_EDITION}
     labels |= {i: found for i, (_, o) in latest.items() if (found := _label(o)) and i not in labels}
-    reader = _Reader(stix2, source, extension, labels)
+    defined = set(labels) | {i for i, (_, o) in latest.items() if o["type"] == "marking-definition"}
+    reader = _Reader(stix2, source, extension, labels, defined)
     stands: list[Indicator] = []
     revoked: list[Indicator] = []
     authors: dict[str, None] = {}
@@ -75,14 +76,19 @@ def read_bundle(data: bytes, *, source: str, at: str, extension: str) -> Importe
         lost.append("the bundle holds no indicator")
     names = [_name(latest[a][1]) if a in latest else a for a in authors]
     origin = provenance("stix", data, producer="; ".join(names)[:400], source=source, at=at)
-    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked))
+    # Of every version: an older one stands in the document as well.
+    tlp = narrowest(label for values in objects for label in reader.labels_of(values))
+    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked), tlp)
 
 
 class _Reader:
     """Indicators of one bundle, and what they do not say."""
 
-    def __init__(self, stix2: Any, source: str, extension: str, labels: dict[str, Any]) -> None:
-        self.stix2, self.source, self.extension, self.labels = stix2, source, extension, labels
+    def __init__(
+        self, stix2: Any, source: str, extension: str, labels: dict[str, str], defined: set[str]
+    ) -> None:
+        self.stix2, self.source, self.extension = stix2, source, extension
+        self.labels, self.defined = labels, defined
         self.missing: dict[str, list[str]] = {}
 
     def read(self, identifier: str, place: str, values: dict[str, Any]) -> Indicator:
@@ -125,8 +131,16 @@ class _Reader:
             self.source,
         )
 
+    def labels_of(self, values: dict[str, Any]) -> list[str]:
+        """TLP labels of an object and of its parts; a marking that is defined nowhere may be any."""
+        return [
+            self.labels.get(r, "TLP:AMBER+STRICT")
+            for r in _marked(values)
+            if r in self.labels or r not in self.defined
+        ]
+
     def tlp(self, values: dict[str, Any], place: str) -> str:
-        found = [self.labels[r] for r in values.get("object_marking_refs") or () if r in self.labels]
+        found = self.labels_of(values)
         if not found:
             self.miss("no TLP marking: taken as TLP:AMBER+STRICT", place)
         return narrowest(found)
@@ -198,6 +212,14 @@ def _references(latest: dict[str, tuple[str, dict[str, Any]]], source: str, exte
     if count > MOST_REFERENCES:
         raise FormatError(f"{count:,} references; up to {MOST_REFERENCES:,} are read", source)
     refuse_cycles(edges, source)
+
+
+def _marked(values: dict[str, Any]) -> list[str]:
+    """Ids of the markings on an object, on the whole of it or on a part."""
+    whole, parts = values.get("object_marking_refs") or [], values.get("granular_markings") or []
+    found = list(whole) if isinstance(whole, list) else []
+    found += [p.get("marking_ref") for p in parts if isinstance(p, dict)] if isinstance(parts, list) else []
+    return [r for r in found if isinstance(r, str)]
 
 
 def _label(values: dict[str, Any]) -> str:

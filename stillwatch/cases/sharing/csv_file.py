@@ -11,7 +11,14 @@ import io
 
 from stillwatch.cases.indicators import Shared
 from stillwatch.cases.sharing import Format, Imported, _said
-from stillwatch.cases.sharing._bounded import MOST_CHARACTERS, MOST_OBJECTS, indicator, provenance, text_of
+from stillwatch.cases.sharing._bounded import (
+    MOST_CHARACTERS,
+    MOST_OBJECTS,
+    indicator,
+    narrowest,
+    provenance,
+    text_of,
+)
 from stillwatch.errors import FormatError
 from stillwatch.records import Case, Indicator
 
@@ -99,7 +106,9 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
         raise FormatError(f"expected a header with {', '.join(NEEDED)}; the file is empty", source)
     origin = provenance("csv", data, producer="; ".join(producers)[:400], source=source, at=at)
     lost = (f"columns that are not known: {', '.join(unknown)[:400]}",) if unknown else ()
-    return Imported(tuple(stands), origin, lost, tuple(revoked))
+    return Imported(
+        tuple(stands), origin, lost, tuple(revoked), narrowest(i.tlp for i in (*stands, *revoked))
+    )
 
 
 def guarded(cell: str) -> str:

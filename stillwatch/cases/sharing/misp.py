@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stillwatch.cases.events import TLP_ORDER
 from stillwatch.cases.indicators import VALID_DAYS, VERBATIM, Shareable, Shared, public
 from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
@@ -93,6 +94,7 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
     stands: list[Indicator] = []
     revoked: list[Indicator] = []
     lost = []
+    whole = _labels(event.get("Tag", []))
     objects = records(event.get("Object", []), "Event.Object", source)
     others = 0
     for i, found in enumerate(objects):
@@ -100,7 +102,10 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
             others += 1
             continue
         place = f"Event.Object[{i}]"
-        made = indicator(_values(found, place, source), place, source)
+        values = _values(found, place, source)
+        if values.get("tlp") in TLP_ORDER:
+            values["tlp"] = narrowest([values["tlp"], *whole, *_labels_within(found)])
+        made = indicator(values, place, source)
         (revoked if found.get("deleted") in (True, 1, "1") else stands).append(made)
     loose = records(event.get("Attribute", []), "Event.Attribute", source)
     theirs = [
@@ -127,7 +132,8 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
     origin = provenance(
         "misp", data, producer=who[:200] if isinstance(who, str) else "", source=source, at=at
     )
-    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked))
+    tlp = narrowest([i.tlp for i in (*stands, *revoked)] + _labels_within(event))
+    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked), tlp)
 
 
 def _organisation(pymisp: Any, producer: str) -> Any:
@@ -254,13 +260,29 @@ def _values(found: dict[str, Any], place: str, source: str) -> dict[str, Any]:
     return values
 
 
+def _labels(tags: Any) -> list[str]:
+    """TLP labels among the tags of one thing."""
+    named = [t.get("name") for t in tags if isinstance(t, dict)] if isinstance(tags, list) else []
+    return [label for name in named if (label := tlp_label(name))]
+
+
+def _labels_within(value: Any) -> list[str]:
+    """TLP labels of a thing and of everything in it."""
+    found, stack = [], [value]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, dict):
+            found += _labels(here.get("Tag"))
+            stack += here.values()
+        elif isinstance(here, list):
+            stack += here
+    return found
+
+
 def _foreign(event: dict[str, Any], number: int, attribute: dict[str, Any], source: str) -> Indicator:
     place = f"Event.Attribute[{number}]"
     begin = _when(attribute.get("first_seen") or event.get("date"), place, source)
     end = datetime.fromisoformat(begin) + timedelta(days=VALID_DAYS)
-    tags = records(event.get("Tag", []), "Event.Tag", source) + records(
-        attribute.get("Tag", []), place, source
-    )
     kind, identifier = attribute.get("type"), attribute.get("uuid")
     return indicator(
         {
@@ -270,7 +292,7 @@ def _foreign(event: dict[str, Any], number: int, attribute: dict[str, Any], sour
             "valid_from": begin,
             "valid_until": end.isoformat(),
             "confidence": 0,
-            "tlp": narrowest([label for t in tags if (label := tlp_label(t.get("name")))]),
+            "tlp": narrowest(_labels(event.get("Tag")) + _labels_within(attribute)),
             "derived_from": [identifier] if isinstance(identifier, str) and identifier else [],
             "benign_hits": 0,
             "benign_of": 0,

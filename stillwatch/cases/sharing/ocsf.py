@@ -7,7 +7,7 @@ it has no attribute for, and every pattern stands among the `observables` as wel
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import stillwatch
@@ -16,10 +16,12 @@ from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
     indicator,
     lines_of,
+    narrowest,
     parse_json,
     provenance,
     records,
     text_of,
+    tlp_label,
 )
 from stillwatch.errors import FormatError
 from stillwatch.records import Case, Indicator
@@ -57,6 +59,7 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
     stands: list[Indicator] = []
     revoked: list[Indicator] = []
     producers: dict[str, None] = {}
+    labels: list[str] = []
     foreign = 0
     for number, line in lines_of(text_of(data, source), source):
         event = parse_json(line, source, line=number)
@@ -66,6 +69,8 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
             producers[who[:200]] = None
         unmapped = event.get("unmapped")
         own = unmapped.get("stillwatch") if isinstance(unmapped, dict) else None
+        whole = _labels(event, own)
+        labels += whole
         if not isinstance(own, dict):
             foreign += 1
             continue
@@ -74,12 +79,14 @@ def read(data: bytes, *, source: str, at: str) -> Imported:
             indicator(values, f"unmapped.stillwatch.indicators[{i}]", source, line=number)
             for i, values in enumerate(given)
         ]
+        made = [replace(i, tlp=narrowest([i.tlp, *whole])) for i in made]
+        labels += [i.tlp for i in made]
         (revoked if event.get("activity_id") == 3 else stands).extend(made)
     lost = ["of each finding everything but its indicators; the document itself is kept with the case"]
     if foreign:
         lost.append(f"findings whose observables say nothing of validity, TLP or confidence: {foreign}")
     origin = provenance("ocsf", data, producer="; ".join(producers)[:400], source=source, at=at)
-    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked))
+    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked), narrowest(labels))
 
 
 def _vendor(event: dict[str, Any]) -> str:
@@ -87,6 +94,15 @@ def _vendor(event: dict[str, Any]) -> str:
     product = metadata.get("product") if isinstance(metadata, dict) else None
     vendor = product.get("vendor_name") if isinstance(product, dict) else None
     return vendor if isinstance(vendor, str) else ""
+
+
+def _labels(event: dict[str, Any], own: Any) -> list[str]:
+    """TLP labels of one event as a whole."""
+    metadata = event.get("metadata")
+    given = metadata.get("labels") if isinstance(metadata, dict) else None
+    named = [*given] if isinstance(given, list) else []
+    named += [own.get("tlp")] if isinstance(own, dict) else []
+    return [label for name in named if (label := tlp_label(name))]
 
 
 def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[str, Any]:

@@ -101,6 +101,19 @@ def test_hostile_text_comes_back_as_it_was(name: str) -> None:
     assert back.indicators == shared.indicators
 
 
+@pytest.mark.parametrize("name", READ)
+def test_what_is_imported_is_never_taken_for_ours(name: str) -> None:
+    """A bundle names the ids of its findings, so whoever got ours can claim to be derived from them."""
+    shared = indicators.of_case(CASES["one"])
+    back = sharing.read(written(name, CASES["one"]), name, source="theirs", at=AT)
+    ids = {f.id for f in CASES["one"].findings}
+    assert all(indicators.imported(i) for i in back.filed())
+    assert not any(indicators.imported(i) for i in shared.indicators)
+    assert not any(ids & set(i.derived_from) for i in back.filed())
+    # What the document said is kept.
+    assert {d for i in back.filed() for d in i.derived_from[1:]} == {f"theirs:{CASES['one'].findings[0].id}"}
+
+
 def test_the_last_look_stops_an_account_that_slipped_through(monkeypatch: pytest.MonkeyPatch) -> None:
     case = sharing_case.case()
     monkeypatch.setattr(FORMATS["csv"], "write", lambda case, shared, producer: f'"{ACCOUNT}"'.encode())

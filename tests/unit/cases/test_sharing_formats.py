@@ -122,6 +122,33 @@ def test_attributes_of_others_keep_their_low_standing() -> None:
     assert "0 objects of other kinds, 1 attributes that are not for detection" in " ".join(found.lost)
 
 
+def test_a_tag_of_the_event_or_of_a_part_makes_it_narrower() -> None:
+    def read(change: Any) -> sharing.Imported:
+        document = json.loads(written("misp", CASES["one"], tlp="TLP:CLEAR", downgrade=True))
+        change(document["Event"])
+        return sharing.read(json.dumps(document).encode(), "misp", source="theirs", at=AT)
+
+    assert read(lambda event: None).tlp == "TLP:CLEAR"
+    retagged = read(lambda event: event.update(Tag=[{"name": "tlp:red"}]))
+    assert retagged.tlp == "TLP:RED"
+    assert {i.tlp for i in retagged.indicators} == {"TLP:RED"}
+    part = read(lambda event: event["Object"][0]["Attribute"][1].update(Tag=[{"name": "tlp:amber"}]))
+    assert [i.tlp for i in part.indicators] == ["TLP:AMBER", *["TLP:CLEAR"] * (len(part.indicators) - 1)]
+    assert part.tlp == "TLP:AMBER"
+    told = read(lambda event: event["EventReport"][0].update(Tag=[{"name": "tlp:red"}]))
+    assert told.tlp == "TLP:RED"
+    assert {i.tlp for i in told.indicators} == {"TLP:CLEAR"}
+
+
+def test_labels_of_an_ocsf_event_and_of_rows_count() -> None:
+    values = json.loads(written("ocsf", CASES["one"], tlp="TLP:CLEAR", downgrade=True))
+    values["metadata"]["labels"] = ["something", "TLP:RED"]
+    found = sharing.read(json.dumps(values).encode(), "ocsf", source="theirs", at=AT)
+    assert {found.tlp, *(i.tlp for i in found.indicators)} == {"TLP:RED"}
+    rows = sharing.read(table(tlp="TLP:RED"), "csv", source="theirs", at=AT)
+    assert rows.tlp == "TLP:RED"
+
+
 def test_a_reader_of_misp_unpacks_no_attachment() -> None:
     data = misp_event(
         Attribute=[{"type": "malware-sample", "value": "a|b", "data": "UEsDBA==", "to_ids": True}]

@@ -251,6 +251,48 @@ def test_a_bundle_of_somebody_else_keeps_what_it_says_and_tells_what_it_does_not
     assert found.filed()[0].derived_from[0] == f"sha256:{found.provenance.sha256}"
 
 
+RED = MARKINGS["TLP:RED"].id
+
+
+def marked(change: Any, tlp: TLP = "TLP:CLEAR") -> sharing.Imported:
+    found = bundle(CASES["one"], tlp=tlp, downgrade=True)
+    change(found)
+    return sharing.read(json.dumps(found).encode(), "stix", source="b.json", at=AT)
+
+
+def test_a_document_is_as_narrow_as_its_narrowest_part() -> None:
+    assert marked(lambda found: None).tlp == "TLP:CLEAR"
+    # One report that only the named may read, beside indicators that everybody may.
+    found = marked(put("report", object_marking_refs=[RED]))
+    assert found.tlp == "TLP:RED"
+    assert {i.tlp for i in found.indicators} == {"TLP:CLEAR"}
+    # A narrower older version stands in the document as well.
+    older = marked(lambda b: b["objects"].append(
+        {**of("note", b)[0], "modified": "2026-11-20T00:00:00.000Z", "object_marking_refs": [RED]}
+    ))  # fmt: skip
+    assert older.tlp == "TLP:RED"
+
+
+def test_a_part_of_an_indicator_that_is_narrower_makes_it_narrower() -> None:
+    found = marked(put("indicator", granular_markings=[{"marking_ref": RED, "selectors": ["pattern"]}]))
+    assert sorted(i.tlp for i in found.indicators)[-1] == "TLP:RED"
+    assert [i.tlp for i in found.indicators].count("TLP:RED") == 1
+    assert found.tlp == "TLP:RED"
+
+
+def test_a_marking_that_is_defined_nowhere_may_be_any() -> None:
+    unknown = "marking-definition--00000000-0000-4000-8000-00000000000a"
+    (clear,) = of("marking-definition", bundle(CASES["one"], tlp="TLP:CLEAR", downgrade=True))
+    found = marked(put("indicator", object_marking_refs=[clear["id"], unknown]))
+    assert {i.tlp for i in found.indicators} == {"TLP:CLEAR", "TLP:AMBER+STRICT"}
+    said = {"type": "marking-definition", "spec_version": "2.1", "id": unknown, "created": AT,
+            "definition_type": "statement", "definition": {"statement": "of nobody's concern"}}  # fmt: skip
+    found = marked(
+        lambda b: (b["objects"].append(said), put("indicator", object_marking_refs=[clear["id"], unknown])(b))
+    )
+    assert {i.tlp for i in found.indicators} == {"TLP:CLEAR"}
+
+
 def test_the_newest_version_of_an_object_counts() -> None:
     found = bundle(CASES["one"])
     newer = {**of("indicator", found)[0], "modified": "2027-01-01T00:00:00.000Z", "revoked": True}

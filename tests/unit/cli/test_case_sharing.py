@@ -86,6 +86,19 @@ def test_out_and_in_again(workspace: Path, format: str) -> None:
     assert {r["document"] for r in rows} == {document.sha256}
 
 
+def test_what_only_the_named_may_read_stays_in_the_house(workspace: Path) -> None:
+    out = typed(workspace, "share", "C-1", "--format", "stix", "--tlp", "TLP:CLEAR", "--downgrade")
+    bundle = json.loads(out.stdout)
+    (report,) = [o for o in bundle["objects"] if o["type"] == "report"]
+    report["object_marking_refs"] = ["marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"]
+    typed(workspace, "import-indicators", "C-2", "-", data=json.dumps(bundle).encode())
+    with CaseStore(workspace) as store:
+        (document,) = store.get("C-2").evidence
+        assert document.tlp == "TLP:RED"
+        written = store.export("C-2", workspace / "out.zip", by="analyst")
+        assert [i.id for i in written.left_out] == [document.sha256]
+
+
 def test_to_stdout_and_from_stdin(workspace: Path) -> None:
     out = typed(workspace, "share", "C-1", "--format", "stix")
     assert json.loads(out.stdout)["type"] == "bundle"
