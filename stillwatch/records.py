@@ -12,6 +12,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from stillwatch.errors import InputError
+
 Alternative = Literal["greater", "less", "two-sided"]
 Decision = Literal["supported", "not supported", "inconclusive", "not tested"]
 NullMethod = Literal["exact", "permutation", "asymptotic", "simulation", "betting"]
@@ -394,8 +396,19 @@ def as_json(record: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """sha256 of the canonical JSON, as hexadecimal."""
-    return hashlib.sha256(as_json(value).encode()).hexdigest()
+    """sha256 of the canonical JSON, as hexadecimal.
+
+    Raises
+    ------
+    InputError
+        A text in it is no text: half a character, as bytes become that are no UTF-8.
+    """
+    try:
+        spelled = as_json(value).encode()
+    except UnicodeEncodeError as problem:
+        near = ascii(problem.object[max(problem.start - 20, 0) : problem.end])
+        raise InputError(f"expected text in UTF-8, found half a character at {near}") from problem
+    return hashlib.sha256(spelled).hexdigest()
 
 
 def _without_id(record: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ integer where a number is meant stays an integer, because the digest of the reco
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -14,6 +15,13 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from stillwatch.errors import FormatError, InputError, IntegrityError
+
+MAX_DEPTH = 100
+"""Lists and objects inside one another. More would be too deep for some of what walks through a record."""
+
+MAX_DIGITS = 300
+"""Of an integer. One that is longer is no number for whatever reckons with it."""
+_LONG = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 
 Record = TypeVar("Record")
 Reader = Callable[[Any, str], Any]
@@ -64,9 +72,16 @@ def loads(text: str | bytes, place: str) -> Any:
         It is no JSON.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as problem:
         raise FormatError(f"no JSON: {problem}", place) from problem
+    # Counting is cheap, and almost nothing has to be looked at twice.
+    spelled = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    if spelled.count("[") + spelled.count("{") > MAX_DEPTH and _too_deep(values):
+        raise FormatError(f"more than {MAX_DEPTH} lists and objects inside one another", place)
+    if _LONG.search(spelled):
+        json.loads(text, parse_int=lambda digits: _integer(digits, place))
+    return values
 
 
 def values_of(record: Any) -> Any:
@@ -103,7 +118,7 @@ def same(record: Any) -> str:
     try:
         text = text_of(record)
         text.encode()
-        back = read(type(record), json.loads(text), name)
+        back = read(type(record), loads(text, name), name)
     except (TypeError, ValueError, RecursionError) as problem:
         if isinstance(problem, InputError):
             raise
@@ -113,6 +128,22 @@ def same(record: Any) -> str:
             f"{name}: it would not be read back as it is; details hold JSON values only, with text keys"
         )
     return text
+
+
+def _too_deep(values: Any) -> bool:
+    level = [values]
+    for _ in range(MAX_DEPTH):
+        inside = [item.values() if type(item) is dict else item for item in level]
+        level = [item for items in inside for item in items if type(item) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
+def _integer(digits: str, place: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise FormatError(f"an integer of more than {MAX_DIGITS} digits", place)
+    return int(digits)
 
 
 def _no_constant(name: str) -> Any:
@@ -226,9 +257,9 @@ class _Dataclass:
             record = self.kind(
                 **{field: reader(values[field], f"{place}: {field}") for field, reader in self.given.items()}
             )
-        except InputError:
+        except FormatError:
             raise
-        except (TypeError, ValueError, RecursionError) as problem:
+        except (TypeError, ValueError, OverflowError, RecursionError) as problem:
             raise FormatError(f"no {name}: {problem}", place) from problem
         if self.has_id and record.id != values["id"]:
             raise IntegrityError(f"{place}: {name}", _shown(values["id"]), record.id)

@@ -25,13 +25,17 @@ class Keys:
     Raises
     ------
     InputError
-        The file can be read by others than its owner, is no regular file, or has not the length of a key.
+        The file can be read by others than its owner, is no regular file, has not the length of a key, or cannot be
+        read or made.
     """
 
     __slots__ = ("_secret",)
 
     def __init__(self, path: Path) -> None:
-        self._secret = _read(path) if path.exists() else _create(path)
+        try:
+            self._secret = _read(path) if path.exists() else _create(path)
+        except OSError as problem:
+            raise InputError(f"{path}: the key file cannot be read or made: {problem.strerror}") from problem
 
     def derive(self, label: str) -> bytes:
         """32 bytes for one purpose; the same label always gives the same bytes."""

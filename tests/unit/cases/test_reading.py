@@ -86,6 +86,43 @@ def test_no_json(text: str) -> None:
         loads(text, "x")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a":' * 101 + "1" + "}" * 101, "more than 100 lists and objects"),
+        ("[" * 101 + "]" * 101, "more than 100 lists and objects"),
+        (b"[" * 101 + b"]" * 101, "more than 100 lists and objects"),
+        (f'[1.5, {{"a": -{"9" * 301}}}]', "more than 300 digits"),
+    ],
+)
+def test_what_nothing_could_work_with_is_refused(text: str | bytes, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        loads(text, "x")
+    assert loads("[" * 100 + "]" * 100, "x")
+    assert loads(f'[{"9" * 300}, "{"9" * 301}"]', "x") == [int("9" * 300), "9" * 301]
+
+
+def test_a_number_too_large_for_a_statistic_is_a_format_error() -> None:
+    result = json.loads(as_json(finding()))["results"][0]
+    with pytest.raises(FormatError, match="no TestResult"):
+        read(Finding, changed(results=[{**result, "statistic": 10**400}]), "x")
+
+
+def test_half_a_character_is_no_text_of_a_record() -> None:
+    with pytest.raises(InputError, match="half a character"):
+        Answer("P", "", "\udce9", "now", "ann")
+    with pytest.raises(FormatError, match="half a character"):
+        read(Finding, changed(details={"\ud800": 1}), "x")
+
+
+def test_details_that_are_too_deep_are_not_filed() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(120):
+        deep = {"a": deep}
+    with pytest.raises(InputError, match="inside one another"):
+        same(finding(details=deep))
+
+
 def test_what_would_not_come_back_is_refused() -> None:
     for details in ({"x": (1,)}, {1: 2}, {"x": {2: 3}}):
         with pytest.raises(InputError, match="would not be read back"):

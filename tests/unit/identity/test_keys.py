@@ -54,6 +54,20 @@ def test_a_key_of_another_length_is_refused(tmp_path, size):
         Keys(tmp_path / "key")
 
 
+def test_a_key_that_cannot_be_read_or_made_is_said_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be read or made: Not a directory"):
+        Keys(tmp_path / "file" / "key")
+    Keys(tmp_path / "key")
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    with pytest.raises(InputError, match="cannot be read or made: Permission denied"):
+        Keys(tmp_path / "key")
+
+
 def test_a_folder_is_no_key(tmp_path):
     (tmp_path / "key").mkdir(0o700)
     with pytest.raises(InputError, match="not a regular file"):
