@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,18 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch import campaigns
 from stillwatch.cases import words
 from stillwatch.errors import InputError
 from stillwatch.lab import charts, tables
+from stillwatch.lab.benchmark import ALPHA
 from stillwatch.lab.cells import Cell
 from stillwatch.stats.intervals import clopper_pearson
 
 Lines = Sequence[Mapping[str, Any]]
 Table = dict[str, Any]
-
-ALPHA: float = inspect.signature(campaigns.scan).parameters["alpha"].default
-"""The false discovery rate that a scan promises unless told otherwise; a benchmark does not tell it."""
 
 
 def write_report(path: Path | str, lines: Lines, cells: Mapping[str, Cell]) -> Path:
@@ -45,7 +41,8 @@ def write_report(path: Path | str, lines: Lines, cells: Mapping[str, Cell]) -> P
     Raises
     ------
     InputError
-        There are no results of these cells, or the file cannot be written.
+        There are no results of these cells, they come from several false discovery rates, or the file cannot be
+        written.
     """
     page = render(lines, cells)
     try:
@@ -62,6 +59,8 @@ def render(lines: Lines, cells: Mapping[str, Cell]) -> str:
     current = [r for r in lines if r["cell"] in cells and r["digest"] == cells[r["cell"]].digest]
     if not current:
         raise InputError("no results of these cells yet; run them first, then make the report")
+    if len(alphas := {r.get("alpha", ALPHA) for r in current}) > 1:
+        raise InputError(f"one page holds results of one false discovery rate, found {sorted(alphas)}")
     environment = Environment(autoescape=True, finalize=words.visible, trim_blocks=True, lstrip_blocks=True)
     style = "\n".join(
         resources.files(package).joinpath("templates", name).read_text(encoding="utf-8")
@@ -77,7 +76,7 @@ def render(lines: Lines, cells: Mapping[str, Cell]) -> str:
         logs=len(current),
         seeds=seeds_said(r["seed"] for r in current),
         versions=sorted({r["version"] for r in current}),
-        alpha=f"{ALPHA:.0%}",
+        alpha=f"{100 * alphas.pop():g}%",
     )
 
 
@@ -95,13 +94,14 @@ def seeds_said(seeds: Any) -> str:
 def _part(mine: Lines, cells: Mapping[str, Cell], real: bool) -> dict[str, Any]:
     """Everything of the logs with one kind of data."""
     by_cell = {name: [r for r in mine if r["cell"] == name] for name in cells}
-    rate, share, background, other = _factors(cells)
+    rate, share, size, background, other = _factors(cells)
     return {
         "real": real,
         "commands": _commands(by_cell, real),
         "cells": [_cell(cells[name], rows) for name, rows in by_cell.items()],
         "rate": _power("Requests an account and day", rate, by_cell),
         "share": _power("Share of the requests that is the campaign's", share, by_cell),
+        "size": _power("Accounts of the campaign", size, by_cell),
         "background": _power("Ordinary honest accounts for each of the campaign", background, by_cell),
         "other": _power("Other shapes of a campaign", other, by_cell),
         "false": _false(by_cell, cells),
@@ -115,9 +115,9 @@ Setting = tuple[Cell, tuple[str, ...]]
 
 
 def _factors(cells: Mapping[str, Cell]) -> tuple[list[Setting], ...]:
-    """Cells by what differs from the centre: rate, share, background, and whatever else; each with its label."""
+    """Cells by what differs from the centre: rate, share, accounts, background, or something else; with labels."""
     centre = cells.get("centre")
-    rate, share, background, other = [], [], [], []
+    rate, share, size, background, other = [], [], [], [], []
     for cell in cells.values():
         plan, log = cell.campaign, cell.log
         if plan is None:
@@ -133,24 +133,29 @@ def _factors(cells: Mapping[str, Cell]) -> tuple[list[Setting], ...]:
             f"{log.days} days",
         )
         at_share = (f"{plan.share:.0%}", cell.name)
+        at_count = (f"{plan.accounts:,}", cell.name)
         times = log.honest_accounts / plan.accounts
         at_size = (f"{times:,.0f} times", cell.name, f"{log.days} days")
         if cell.name == centre.name:
             rate.append((cell, at_rate))
             share.append((cell, at_share))
+            size.append((cell, at_count))
             background.append((cell, at_size))
         elif plan.rate != centre.campaign.rate:
             rate.append((cell, at_rate))
         elif plan.share != centre.campaign.share:
             share.append((cell, at_share))
+        elif plan.accounts != centre.campaign.accounts:
+            size.append((cell, at_count))
         elif log.honest_accounts != centre.log.honest_accounts and plan == centre.campaign:
             background.append((cell, at_size))
         else:
             other.append((cell, (cell.name, f"{plan.rate:g} a day")))
     rate.sort(key=lambda s: s[0].campaign.rate if s[0].campaign else 0)
     share.sort(key=lambda s: s[0].campaign.share if s[0].campaign else 0)
+    size.sort(key=lambda s: s[0].campaign.accounts if s[0].campaign else 0)
     background.sort(key=lambda s: s[0].log.honest_accounts)
-    return rate, share, background, other
+    return rate, share, size, background, other
 
 
 def _power(title: str, settings: Sequence[Setting], by_cell: Mapping[str, Lines]) -> dict[str, Any] | None:
@@ -229,7 +234,8 @@ def _false(by_cell: Mapping[str, Lines], cells: Mapping[str, Cell]) -> dict[str,
         "picture": charts.rows(
             drawn, "Logs without a campaign in which a finding was supported",
             ("logs with a false finding, with the interval at 95%",),
-            top=_round_top(max([r.marks[0].high or 0 for r in drawn if r.marks[0]], default=1)), limit=ALPHA,
+            top=_round_top(max([r.marks[0].high or 0 for r in drawn if r.marks[0]], default=1)),
+            limit=_alpha(by_cell),
         ),
         "honest": bool(drawn),
         "table": _table(
@@ -378,12 +384,19 @@ def _commands(by_cell: Mapping[str, Lines], real: bool) -> list[str]:
         if lines:
             key = (seeds_said(r["seed"] for r in lines), all("baselines" in r for r in lines))
             runs.setdefault(key, []).append(name)
+    alpha = _alpha(by_cell)
     return [
         f"stillwatch lab run campaigns --out results --seeds {seeds} --cells {','.join(names)}"
+        + (f" --alpha {alpha:g}" if alpha != ALPHA else "")
         + (" --baselines" if baselines else "")
         + (" --data DATA" if real else "")
         for (seeds, baselines), names in runs.items()
     ]
+
+
+def _alpha(by_cell: Mapping[str, Lines]) -> float:
+    """The bound on the false discovery rate of the scans, one for all lines of a page."""
+    return next((float(r.get("alpha", ALPHA)) for lines in by_cell.values() for r in lines), ALPHA)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

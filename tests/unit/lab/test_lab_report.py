@@ -73,13 +73,25 @@ def test_figures_of_pictures_stand_in_tables():
         "91, 92, 94 of 100", "3 of 3", "29.2% to 100.0%", "0, 60 of 100", "1 of 2",
         "1 of 30", "0.08% to 17.22%", "0.125", "-0.100", "not run yet",
         "120 of 300", "21 of 300", "MMD (too little data in 3 of 3)", "age &lt;i&gt;, low (3 of 3); F1 0.50",
-        "198 of 300",
+        "198 of 300", "By number of accounts",
     ):  # fmt: skip
         assert said in text, said
     # honest groups of centre, share-5 and reroute-5 with one seed are one set: 3 seeds of 20, not 6 logs of 20
     row = next(r for r in re.findall(r"<tr>.*?</tr>", text, flags=re.S) if "alike batch" in r)
     assert "2 of 680" in row and "2 of 740" in row
-    assert body.count("<svg") == 7 and "nothing yet" in body
+    assert body.count("<svg") == 8 and "nothing yet" in body
+
+
+def test_a_page_is_of_one_false_discovery_rate():
+    loose = [{**r, "alpha": 0.05} for r in LINES]
+    page = report.render(loose, KNOWN)
+    assert (
+        "promises, 5%" in " ".join(page.split())
+        and "--alpha 0.05" in page
+        and "--alpha" not in report.render(LINES, KNOWN)
+    )
+    with pytest.raises(InputError, match="one false discovery rate"):
+        report.render(loose + LINES, KNOWN)
 
 
 def test_nothing_is_loaded_and_nothing_runs():
