@@ -96,18 +96,15 @@ def _few(seed, tokens, size, green_size, inverse, state, ends, places, green):
         for t in range(len(tokens)):
             at = 0
             while places[t] >= 0 and at < count:
-                moves = places[t] - begin  # the swap that begins where the token stands
-                stop = min(count, moves) if moves >= at else count
-                if _find(ends[at:stop], places[t]):
-                    green[t] = True
-                elif stop == moves and ends[moves] == places[t]:
-                    green[t] = True  # swapped with itself
-                elif stop == moves:
-                    places[t] = ends[moves]
-                at = stop + 1 if stop == moves else stop
-                if green[t]:
+                own = places[t] - begin  # the swap that begins where the token stands, if it is one of these
+                stop = own if at <= own < count else count
+                if _find(ends[at:stop], places[t]) or (stop < count and ends[stop] == places[t]):
+                    green[t] = True  # swapped into the list, or with itself
                     places[t] = -1
                     open_ -= 1
+                elif stop < count:
+                    places[t] = ends[stop]
+                at = stop + 1
         begin += count
 
 
@@ -190,3 +187,33 @@ def uniforms(seed, out):
         if i % WORDS == 0:
             _twist(state)
         out[i] = np.float32(_temper(state[i % WORDS]) & U4(0xFFFFFF)) * np.float32(2.0**-24)
+
+
+@compiled
+def lefthash_seeds(key, contexts, out):
+    """out[i] uint64 = ``(key * contexts[i]) mod (2^64 - 1) mod 2^32``; key uint64 < 2^64 - 1, contexts < 2^32."""
+    high, low = key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)
+    for i in range(len(contexts)):
+        context = np.uint64(contexts[i])
+        upper, lower = high * context, low * context
+        turned = upper << np.uint64(32) | upper >> np.uint64(32)  # times 2^32, as 2^64 is 1 here
+        total = turned + lower
+        if total < turned:
+            total += np.uint64(1)
+        out[i] = np.uint64(0) if total == np.uint64(0xFFFFFFFFFFFFFFFF) else total & np.uint64(0xFFFFFFFF)
+
+
+@compiled
+def selfhash_seeds(key, table, windows, out):
+    """out[i] uint64 = the least of ``key * (table[id] + 1) * (table[last] + 1)`` over the ids of window i, mod 2^32.
+
+    The products wrap in 64 signed bits and the least of them is taken mod (2^64 - 1), as in the engine. windows
+    int64 (n, width), already mod 1,000,003; the last id is the token in question.
+    """
+    for i in range(len(windows)):
+        last = np.uint64(table[windows[i, -1]] + 1)
+        least = np.int64(0x7FFFFFFFFFFFFFFF)
+        for j in range(windows.shape[1]):
+            least = min(least, np.int64(key * np.uint64(table[windows[i, j]] + 1) * last))
+        seed = np.uint64(least) - (np.uint64(1) if least < 0 else np.uint64(0))
+        out[i] = seed & np.uint64(0xFFFFFFFF)

@@ -70,8 +70,11 @@ def together(readings: Sequence[Reading]) -> Reading:
         alike = (other.law, other.gamma, other.draws) == (one.law, one.gamma, one.draws)
         if not alike or other.scored.shape != one.scored.shape:
             raise InputError("readings of one scheme, with the same parameters and keys, go together")
-    scored = np.sum([r.scored for r in readings], axis=0, dtype=np.int64)
-    return replace(one, scored=scored, statistic=np.sum([r.statistic for r in readings], axis=0))
+    scored, statistic = one.scored.copy(), one.statistic.copy()
+    for other in readings[1:]:
+        scored += other.scored
+        statistic += other.statistic
+    return replace(one, scored=scored, statistic=statistic)
 
 
 def log_pvalues(reading: Reading, *, need: int = NEED) -> NDArray[np.float64]:

@@ -81,7 +81,7 @@ def windows(tokens: ArrayLike, width: int, ends: ArrayLike | None = None) -> tup
 
 
 def with_target(fingerprints: Prints, tokens: ArrayLike) -> Prints:
-    """Fingerprints of (window, token), uint64 (n,): what a green list is asked about."""
+    """Fingerprints of (window, token), uint64 (n,): what a green list is asked about. Any numbers stand for windows."""
     ids = _whole(tokens, "tokens")
     if ids.shape != fingerprints.shape:
         raise InputError(f"one token a window, found {ids.shape} for {fingerprints.shape}")
@@ -200,7 +200,7 @@ def _windows(ids, stops, width, prints, whole):
 @compiled
 def _with_target(prints, ids, out):
     for i in range(len(ids)):
-        out[i] = _add(prints[i] ^ U(0xD1B54A32D192ED03), ids[i])
+        out[i] = _add(_mix(prints[i] ^ U(0xD1B54A32D192ED03)), ids[i])
 
 
 @compiled
