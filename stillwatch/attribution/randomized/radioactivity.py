@@ -1,0 +1,209 @@
+"""Radioactivity: do a model's predictions lean towards the tokens that a key of ours favours?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch import plugins
+from stillwatch.errors import InputError
+from stillwatch.marks.reading import Reading, log_pvalues
+from stillwatch.records import Assumption, Card, Null, TestResult
+from stillwatch.stats.multiplicity import holm
+
+CARD = Card(
+    name="radioactivity",
+    version="1",
+    title="predictions towards the tokens that our key favours",
+    question="was it trained on what we served",
+    null="The key was drawn at random and the model does not depend on it.",
+    unit="distinct pair of context and predicted token",
+    access=("model.predictions",),
+    sources=(
+        "Sander et al. 2024, Watermarking Makes Language Models Radioactive (NeurIPS), for the test and its tape",
+        "Barnard 1963, discussion of Bartlett (JRSS B), for the rank of the true key among drawn ones",
+    ),
+    assumptions=(
+        "under drawn keys the exact p-values of the same predictions behave as they should",
+        "the predictions are in the ids of the marked model's tokenizer",
+        "where marked answers were read, places that the model predicts rightly are left out",
+    ),
+    looks_same=(
+        "marked answers that were published, and read there",
+        "a customer with the right to train on what it received",
+        "a model trained on such a model",
+    ),
+)
+FEWEST_DECOYS = 200
+SPREAD = 3.0
+"""Standard errors by which mean and spread of the drawn keys' scores may be off before their rank is used instead."""
+
+
+def test(
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    key: Any,
+    *,
+    decoys: Sequence[Any],
+    scheme: str,
+    parameters: Mapping[str, Any],
+) -> TestResult:
+    """Decide whether a model's predictions depend on a key (`CARD`).
+
+    *Null*: `CARD.null`. Each distinct pair of context and predicted token is then favoured by chance, as the exact tail
+    of the scheme has it. The same predictions are read under at least 200 other keys: where their scores do not have
+    mean 0 and spread 1 the tail is not believed, and p is the rank of the true key among them.
+
+    Parameters
+    ----------
+    tokens, ends
+        Of `stillwatch.attribution.predictions.Predictions`, or any text of a model: documents in token ids.
+    key
+        As the scheme's `read` takes one.
+    decoys
+        Other keys of the same shape that never served, at least 200.
+    scheme
+        Name of a module of `stillwatch.marks.schemes`.
+    parameters
+        Of its `read`.
+
+    Raises
+    ------
+    InsufficientData
+        Fewer distinct pairs than the scheme needs.
+    InputError
+        Fewer than 200 decoys, or there is no such scheme.
+
+    *Wrong when* the text that was read carries the key and all places are kept, or keys were tried until one passed:
+    see `which_scope` for several.
+    """
+    reading = _read(tokens, ends, [key, *_enough(decoys)], scheme, parameters)
+    logs, scores = log_pvalues(reading), standardised(reading)
+    drawn = scores[1:]
+    rank = 1 + int((logs[1:] <= logs[0]).sum())
+    sound, seen = calibrated(drawn)
+    n = int(reading.scored[0])
+    mean = float(reading.statistic[0]) / (n * reading.draws)
+    null = (
+        Null(CARD.null, "exact", CARD.unit)
+        if sound
+        else Null(CARD.null, "simulation", "drawn key", len(drawn))
+    )
+    return TestResult(
+        test=f"{CARD.name}@{CARD.version}",
+        statistic=float(scores[0]),
+        null=null,
+        n=n,
+        unit=CARD.unit,
+        log_pvalue=float(logs[0]) if sound else math.log(rank / (len(drawn) + 1)),
+        effect=mean - (1.0 if reading.gamma is None else reading.gamma),
+        effect_name="mean score above 1"
+        if reading.gamma is None
+        else "share of favoured tokens above chance",
+        assumptions=(
+            Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
+            *(Assumption(text) for text in CARD.assumptions[1:]),
+        ),
+        note=f"rank of the true key: {rank} of {len(drawn) + 1}",
+    )
+
+
+def which_scope(
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    keys: Mapping[str, Any],
+    *,
+    decoys: Sequence[Any],
+    scheme: str,
+    parameters: Mapping[str, Any],
+    alpha: float = 0.05,
+) -> tuple[str | None, dict[str, float]]:
+    """Through whose key did the text leave, if through any?
+
+    Returns
+    -------
+    tuple
+        The scope with the smallest adjusted p-value, or None where no adjusted p-value is `alpha` or less; and for each
+        scope the logarithm of its p-value, adjusted over all of them (Holm: any dependence). The chance of naming a
+        scope although the model depends on no key is at most `alpha`.
+
+    Raises
+    ------
+    As `test`.
+    """
+    names = list(keys)
+    reading = _read(tokens, ends, [*keys.values(), *_enough(decoys)], scheme, parameters)
+    logs, scores = log_pvalues(reading), standardised(reading)
+    drawn = slice(len(names), None)
+    if not calibrated(scores[drawn])[0]:
+        others = np.sort(logs[drawn])
+        rank = 1 + np.searchsorted(others, logs[: len(names)], "right")
+        logs = np.log(rank / (len(others) + 1))
+    adjusted = holm(logs[: len(names)])
+    found = dict(zip(names, adjusted.tolist(), strict=True))
+    best = min(names, key=found.__getitem__) if names else None
+    return (best if best is not None and found[best] <= math.log(alpha) else None), found
+
+
+def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:
+    """`n` predictions after random contexts; at effect 1 the red-green mark adds 4 to the logits of favoured tokens."""
+    scheme, vocabulary = "transformers_red_green", 512
+    key, *decoys = (int(k) for k in rng.integers(1, 2**62, FEWEST_DECOYS + 1))
+    context = rng.integers(1, vocabulary, (n, 1))
+    logits = -1.1 * np.log(np.arange(2.0, vocabulary + 2)) + rng.normal(0.0, 1.0, (n, vocabulary))
+    if effect:
+        logits = _scheme(scheme).mark(logits, context, key, delta=4.0 * effect)
+    best = np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+    return {
+        "tokens": np.column_stack([context, best]).ravel(),
+        "ends": 2 * np.arange(1, n + 1),
+        "key": key,
+        "decoys": decoys,
+        "scheme": scheme,
+        "parameters": {"vocab_size": vocabulary},
+    }
+
+
+def standardised(reading: Reading) -> NDArray[np.float64]:
+    """Each key's statistic less its mean without a mark, in standard deviations."""
+    n = reading.scored * reading.draws
+    if reading.gamma is None:
+        return np.asarray((reading.statistic - n) / np.sqrt(n))
+    g = reading.gamma
+    return np.asarray((reading.statistic - g * n) / np.sqrt(n * g * (1 - g)))
+
+
+def calibrated(drawn: NDArray[np.float64]) -> tuple[bool, str]:
+    """Whether the scores of drawn keys are no higher and no wider than the exact law has it, and what they are like."""
+    mean, spread = float(drawn.mean()), float(drawn.std(ddof=1))
+    sound = mean <= SPREAD / math.sqrt(len(drawn)) and spread <= 1 + SPREAD / math.sqrt(2 * len(drawn))
+    return sound, f"{len(drawn)} drawn keys: mean {mean:+.2f}, spread {spread:.2f} (0 and 1 are expected)"
+
+
+def _read(
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    keys: Sequence[Any],
+    scheme: str,
+    parameters: Mapping[str, Any],
+) -> Reading:
+    reading: Reading = _scheme(scheme).read(tokens, keys, ends=ends, **parameters)
+    return reading
+
+
+def _scheme(name: str) -> ModuleType:
+    known = plugins.find("marks.schemes")
+    if name not in known:
+        raise InputError(f"there is no scheme {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _enough(decoys: Sequence[Any]) -> Sequence[Any]:
+    if len(decoys) < FEWEST_DECOYS:
+        raise InputError(f"at least {FEWEST_DECOYS} decoy keys are needed, found {len(decoys)}")
+    return decoys
