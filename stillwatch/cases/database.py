@@ -1,16 +1,19 @@
 """The database of a case store: SQLite or PostgreSQL through SQLAlchemy, with transactions that mean the same on both.
 
 A write holds the database (SQLite, ``begin immediate``) or the row of its case (PostgreSQL, ``for update``) until it is
-committed, and a commit is on the disk (``synchronous = full``; PostgreSQL's default). A read sees one moment.
+committed, and a commit is on the disk (``synchronous = full``; PostgreSQL's default). A read sees one moment. A file
+that may not be written can still be read.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.engine import URL, make_url
@@ -22,6 +25,9 @@ from stillwatch.errors import InputError, IntegrityError, StillwatchError
 
 WAIT = 120.0
 """Seconds that a writer waits for the others."""
+EXAMPLE = "postgresql+pg8000://USER:PASSWORD@HOST/DATABASE"
+_QUERY = ("application_name", "unix_sock")
+"""What may stand after the ``?`` of a URL."""
 
 
 class Database:
@@ -41,9 +47,11 @@ class Database:
     """
 
     def __init__(self, place: Path | str) -> None:
-        parsed = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else _parsed(place)
+        parsed = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else parse(place)
         self.name = (
-            str(parsed.database) if _is_sqlite(parsed) else parsed.render_as_string(hide_password=True)
+            str(parsed.database)
+            if _is_sqlite(parsed)
+            else parsed.set(query={}).render_as_string(hide_password=True)
         )
         self._engine = self._sqlite(parsed) if _is_sqlite(parsed) else self._postgres(parsed)
         try:
@@ -83,15 +91,26 @@ class Database:
     def _sqlite(self, url: URL) -> Engine:
         path = Path(str(url.database))
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(0o600)  # SQLite's own files beside it take over its mode
+            frozen = path.exists() and not _writable(path)
+            if not frozen:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.touch(0o600)  # SQLite's own files beside it take over its mode
         except OSError as problem:
             raise InputError(f"{path}: the case store cannot be opened: {problem.strerror}") from problem
         # A connection for each transaction: none is ever shared between threads or over a fork.
-        engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": WAIT})
+        if frozen:
+            engine = create_engine(
+                "sqlite://", poolclass=NullPool, hide_parameters=True, creator=lambda: _read_only(path)
+            )
+        else:
+            engine = create_engine(
+                url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": WAIT}
+            )
 
         def connected(connection: Any, _: Any) -> None:
             connection.isolation_level = None  # `begin` is ours, see below
+            if frozen:
+                return
             cursor = connection.cursor()
             for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
                 cursor.execute(f"pragma {pragma}")
@@ -140,25 +159,60 @@ class Database:
             raise
 
 
-def _parsed(url: str) -> URL:
+def parse(url: str) -> URL:
+    """The URL of a case store. Nothing of what was given is repeated in an error: it may be a password.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
     try:
-        parsed = make_url(url)
+        parsed = make_url(url.strip())
     except (exc.ArgumentError, ValueError):
+        raise InputError(f"the case store's URL cannot be read; expected {EXAMPLE}") from None
+    name = parsed.drivername.lower()
+    parsed = parsed.set(drivername="postgresql+pg8000" if name in ("postgresql", "postgres") else name)
+    if parsed.drivername not in ("sqlite", "postgresql+pg8000"):
+        raise InputError(f"a case store is kept in sqlite or postgresql+pg8000, found {name}")
+    if not parsed.database:
+        raise InputError(f"the case store's URL does not name a database; expected {EXAMPLE}")
+    if "@" in (parsed.host or ""):
+        raise InputError("the case store's URL has more than one @; write one in a password as %40")
+    if not _is_sqlite(parsed) and set(parsed.query) - set(_QUERY):
         raise InputError(
-            "the case store's URL cannot be read; expected postgresql+pg8000://USER:PASSWORD@HOST/DATABASE"
-        ) from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+pg8000")
-    if parsed.drivername not in ("sqlite", "postgresql+pg8000") or not parsed.database:
-        raise InputError(
-            f"a case store is kept in sqlite or postgresql+pg8000, found {parsed.drivername}"
-            + ("" if parsed.database else " without the name of a database")
+            f"the case store's URL: after the ? stand {' and '.join(_QUERY)} only; user and password stand before "
+            "the host"
         )
     return parsed
 
 
 def _is_sqlite(url: URL) -> bool:
     return url.drivername == "sqlite"
+
+
+def _writable(path: Path) -> bool:
+    # SQLite makes files of its own beside the database, for readers too.
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection where nothing can be written, not even the files by which readers and writers know of each other."""
+    where = f"file:{quote(str(path.absolute()))}?mode=ro"
+    opened = sqlite3.connect(where, uri=True, timeout=WAIT, check_same_thread=False)
+    try:
+        opened.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        opened.close()
+    else:
+        return opened
+    beside = path.with_name(f"{path.name}-wal")
+    if beside.exists() and beside.stat().st_size:
+        raise InputError(
+            f"{path}: cannot be read here, because {beside.name} holds changes that are not in it yet; read a copy of "
+            "the folder that may be written"
+        )
+    return sqlite3.connect(f"{where}&immutable=1", uri=True, timeout=WAIT, check_same_thread=False)
 
 
 def _words(problem: BaseException | None) -> str:

@@ -20,6 +20,12 @@ from stillwatch.cases.reading import loads, read
 from stillwatch.cases.sealing import check_signature, head_values
 from stillwatch.errors import InputError, IntegrityError
 
+_REPAIR = (
+    "Whoever damaged it could have put an older database in place as well: compare the case with a head that you noted "
+    "elsewhere (stillwatch case verify {case} --head HEAD), and only then remove the file; the next write makes a new "
+    "one"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -61,7 +67,7 @@ class Marks:
             try:
                 earlier = self.find(mark.case)
             except IntegrityError:
-                earlier = None  # a broken mark is what `verify` reported; the next write makes it whole
+                earlier = None  # it was whole when this write began
             if earlier is None or earlier.seq < mark.seq:
                 write_whole(self._path(mark.case), canonical(asdict(mark)) + b"\n")
 
@@ -85,7 +91,9 @@ class Marks:
         try:
             mark = read(Mark, loads(text, str(path)), str(path))
         except InputError as problem:
-            raise IntegrityError(f"{path}: the noted head", "as it was written", str(problem)) from problem
+            raise IntegrityError(
+                f"{path}: the noted head", "as it was written", f"{problem}. {_REPAIR.format(case=case)}"
+            ) from problem
         values = head_values(mark.case, mark.seq, mark.head, mark.public_key)
         check_signature(mark.public_key, mark.signature, values, str(path))
         if mark.case != case:
@@ -97,7 +105,10 @@ class Marks:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            raise InputError(f"{self.folder}: the head was not noted: {problem.strerror}") from problem
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

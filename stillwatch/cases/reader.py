@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import func, select
 
 from stillwatch.cases import chain, events, sealing
-from stillwatch.cases.database import Database
+from stillwatch.cases.database import Database, parse
 from stillwatch.cases.evidence import Files
 from stillwatch.cases.journal import Journal
 from stillwatch.cases.marks import Marks
@@ -35,6 +34,8 @@ class Summary:
     tlp: str
     opened_at: str
     findings: int
+    withdrawn: int
+    """Of the findings, those that no longer stand: withdrawn, corrected, or all of them with their case."""
     evidence: int
     entries: int
     head: str
@@ -47,7 +48,7 @@ class CaseReader:
     ----------
     place
         Folder of a workspace (cases lie in ``cases/cases.db``), or the URL of a database:
-        ``postgresql+pg8000://USER:PASSWORD@HOST/DATABASE``.
+        ``postgresql+pg8000://USER:PASSWORD@HOST/DATABASE``. A text with a colon, or given with `folder`, is a URL.
     folder
         Where evidence and noted heads lie; ``cases`` of the workspace if not given. A URL needs it.
     key_file
@@ -75,9 +76,12 @@ class CaseReader:
         create: bool = True,
     ) -> None:
         database, root, key = _where(place, folder, key_file)
-        if not create and isinstance(database, Path) and not database.exists():
-            raise InputError(f"{place}: no case here yet; start with: stillwatch case open TITLE")
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            if not create and isinstance(database, Path) and not database.exists():
+                raise InputError(f"{place}: no case here yet; start with: stillwatch case open TITLE")
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise InputError(f"{root}: the case store cannot be opened: {problem.strerror}") from problem
         self._key, self._given = key, signer
         self.files = Files(root / "evidence")
         """Where the evidence lies; its digests are what a case holds."""
@@ -130,13 +134,25 @@ class CaseReader:
         with self._database.reading() as connection:
             numbers = {(case, kind): n for case, kind, n in connection.execute(counted)}
             rows = connection.execute(select(CASES).order_by(CASES.c.number)).all()
-        return tuple(
-            Summary(
-                row.id, row.title, row.status, row.tlp, row.opened_at, numbers.get((row.id, "finding"), 0),
-                numbers.get((row.id, "evidence"), 0), row.seq, row.head,
+
+        def line(row: Any) -> Summary:
+            findings, gone, evidence = (
+                numbers.get((row.id, kind), 0) for kind in ("finding", "withdrawal", "evidence")
             )
-            for row in rows
-        )  # fmt: skip
+            return Summary(
+                id=row.id,
+                title=row.title,
+                status=row.status,
+                tlp=row.tlp,
+                opened_at=row.opened_at,
+                findings=findings,
+                withdrawn=findings if row.status == "withdrawn" else gone,
+                evidence=evidence,
+                entries=row.seq,
+                head=row.head,
+            )
+
+        return tuple(map(line, rows))
 
     def evidence(self, case: str, sha256: str) -> Iterator[bytes]:
         """The bytes of an item of a case, in blocks.
@@ -251,7 +267,8 @@ class CaseReader:
 
 def _where(place: Path | str, folder: Path | None, key_file: Path | None) -> tuple[Path | str, Path, Path]:
     """The database, the folder of the files, and the key file."""
-    if isinstance(place, str) and re.match(r"[a-z0-9+]+://", place):
+    if isinstance(place, str) and (folder is not None or ":" in place):
+        parse(place)
         if folder is None:
             raise InputError("a case store in a database needs a folder for evidence; give its workspace too")
         return place, folder, key_file or folder.parent / "key"

@@ -189,7 +189,7 @@ def postgres_server() -> Iterator[str]:
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **who)
         try:
-            _wait_for(port, server)
+            _wait_for(folder / "log", server)
             yield f"postgresql+pg8000://ann:{password}@127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGQUIT)  # at once: nothing in it is kept
@@ -198,13 +198,12 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+def _wait_for(log: Path, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
         if server.poll() is not None:
             raise RuntimeError("the PostgreSQL server ended")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if b"ready to accept connections" in log.read_bytes():  # it answers before that, and refuses
+            return
         time.sleep(0.1)
     raise RuntimeError("the PostgreSQL server does not answer")
 

@@ -341,7 +341,7 @@ def test_a_question_makes_no_store(tmp_path: Path) -> None:
     [
         ("postgresql+pg8000://ann:s3cret@127.0.0.1:1/x", "was not read"),
         ("mysql://ann:s3cret@host/x", "found mysql"),
-        ("postgresql+pg8000://ann:s3cret@host", "without the name of a database"),
+        ("postgresql+pg8000://ann:s3cret@host", "does not name a database"),
         ("postgresql://ann:s3cret@127.0.0.1:1/x", "was not read"),
         ("postgresql+pg8000://ann:s3cret@host:port/x", "cannot be read"),
     ],
