@@ -1,0 +1,39 @@
+"""Answers and a clock for the tests of the ledger."""
+
+from __future__ import annotations
+
+import random
+
+from stillwatch.marks.keys import Master
+from stillwatch.marks.ledger import Answer
+
+MASTER = Master(bytes(range(32)))
+DAY = 86_400_000_000
+NOW = 1_796_000_000_000_000
+_WORDS = """river bridge stone water winter garden number seven answer letter glass morning paper street market
+silver window table candle forest harbour lantern orchard saddle thunder velvet walnut yellow meadow cobalt"""
+WORDS = tuple(_WORDS.split())
+
+
+def CLOCK() -> int:
+    return NOW
+
+
+def text_of(n: int, words: int = 60) -> str:
+    """A text of its own for each number."""
+    rng = random.Random(n)
+    return " ".join(rng.choice(WORDS) for _ in range(words)) + "."
+
+
+def answer(n: int, *, words: int = 60, days_ago: float = 1, **more: object) -> Answer:
+    """The n-th answer; every seventh has a twin."""
+    twin = {"withheld_text": text_of(-n - 1), "note": {"twin": {"coin": n % 2}}} if n % 7 == 0 else {}
+    given: dict[str, object] = {
+        "exchange_id": f"x-{n}",
+        "time": NOW - int(days_ago * DAY) + n,
+        "account": n % 5,
+        "text": text_of(n, words),
+        "tokens": [n, n + 1, n + 2],
+        "mark": "0123456789abcdef" if n % 2 else "",
+    }
+    return Answer(**(given | twin | more))  # type: ignore[arg-type]
