@@ -205,10 +205,13 @@ def _with_target(prints, ids, out):
 
 @compiled
 def _first(prints, begin, table, size, room, limit, out):
-    """Answers prints[begin:] until `room` is used up while more is allowed; 0 marks an empty slot."""
+    """Answers prints[begin:] until `room` is used up while more is allowed.
+
+    0 marks an empty slot, and another number stands for the fingerprint 0.
+    """
     mask, dropped = U(len(table) - 1), 0
     for i in range(begin, len(prints)):
-        x = prints[i] if prints[i] != U(0) else U(1)
+        x = prints[i] if prints[i] != U(0) else U(0x9E3779B97F4A7C15)
         slot = _mix(x) & mask
         while table[slot] != U(0) and table[slot] != x:
             slot = (slot + U(1)) & mask

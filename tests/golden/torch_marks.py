@@ -3,8 +3,8 @@
     python tests/golden/torch_marks.py write                        # torch_marks.json anew, from the references
     python tests/golden/torch_marks.py compare --contexts 100000    # every list and every number, bit for bit
 
-Runs where the references are installed (``pip install torch==2.13.0 transformers==5.23.0 numba scipy`` and ``pip install
---no-deps markllm==0.1.5``) with this repository on PYTHONPATH. They are called, nothing of theirs is copied:
+Runs where the references are installed (``pip install torch==2.13.0 transformers==5.23.0 numba scipy`` and ``pip
+install --no-deps markllm==0.1.5``) with this repository on PYTHONPATH. They are called, nothing of theirs is copied:
 transformers is Apache-2.0, MarkLLM Apache-2.0 (its wheel's classifier says MIT), torch BSD-3.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -161,7 +162,10 @@ def compare(count: int) -> int:
             differ += not (np.array_equal(theirs, drawn) and said_of(theirs, token) == said)
         wrong += differ
         took = time.perf_counter() - began
-        print(f"{name} V={vocab_size} {parameters}: {differ} of {count} contexts differ ({took:.0f} s)")
+        sys.stdout.write(
+            f"{name} V={vocab_size} {parameters}: {differ} of {count} contexts differ, {took:.0f} s\n"
+        )
+        sys.stdout.flush()
     return wrong
 
 
