@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from stillwatch.marks.keys import Master
 from stillwatch.marks.ledger import Answer
@@ -13,6 +18,16 @@ NOW = 1_796_000_000_000_000
 _WORDS = """river bridge stone water winter garden number seven answer letter glass morning paper street market
 silver window table candle forest harbour lantern orchard saddle thunder velvet walnut yellow meadow cobalt"""
 WORDS = tuple(_WORDS.split())
+
+
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: a kill loses nothing that was written, synced or not, and a busy disk
+    would make these tests take minutes."""
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="sw-ledger-", dir=place))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def CLOCK() -> int:

@@ -9,11 +9,12 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ledger_samples import CLOCK, DAY, MASTER, NOW, answer, text_of
+from ledger_samples import CLOCK, DAY, MASTER, NOW, answer, quick_folder, text_of
 
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.marks.keys import Master
@@ -22,6 +23,11 @@ from stillwatch.marks.ledger import index as index_module
 from stillwatch.marks.ledger.runs import Run, digest_of, merge, write_run
 
 BOTH = Policy(keep="both")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    yield from quick_folder()
 
 
 def opened(folder: Path, policy: Policy = BOTH, **more: object) -> Ledger:
