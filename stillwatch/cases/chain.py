@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -136,6 +136,23 @@ def unchecked(line: bytes, item: str) -> Entry:
         return Entry(**json.loads(line))
     except (ValueError, TypeError, RecursionError) as problem:
         raise IntegrityError(item, "of a line of JSON", "something else") from problem
+
+
+def linked(lines: Iterable[bytes], name: str) -> Iterator[Entry]:
+    """The entries of a journal from the first on, each checked against its digest and the one before.
+
+    Raises
+    ------
+    IntegrityError
+        At the first entry that does not fit.
+    """
+    previous = START
+    for seq, line in enumerate(lines, 1):
+        item = f"{name}: entry {seq}"
+        entry = parse(line, item)
+        check_link(entry, seq, previous, item)
+        previous = entry.digest
+        yield entry
 
 
 def check_link(entry: Entry, seq: int, previous: str, item: str) -> None:

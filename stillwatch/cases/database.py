@@ -25,6 +25,7 @@ from stillwatch.errors import InputError, IntegrityError, StillwatchError
 
 WAIT = 120.0
 """Seconds that a writer waits for the others."""
+_FILES = 0x5741_5443_4801  # as in migrations.py: any number that only we take
 EXAMPLE = "postgresql+pg8000://USER:PASSWORD@HOST/DATABASE"
 _QUERY = ("application_name", "unix_sock")
 """What may stand after the ``?`` of a URL."""
@@ -157,6 +158,16 @@ class Database:
             if type(problem).__module__.partition(".")[0] in ("pg8000", "scramp"):
                 raise InputError(f"{self.name}: the case store {what}: {_words(problem)}") from None
             raise
+
+
+def lock_files(connection: Connection, *, alone: bool = False) -> None:
+    """Hold the folder of evidence until the transaction ends: with others who add, or alone, to remove files.
+
+    A transaction takes it after the row of its case. In SQLite, whoever writes is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        shared = "" if alone else "_shared"
+        connection.execute(text(f"select pg_advisory_xact_lock{shared}({_FILES})"))
 
 
 def parse(url: str) -> URL:

@@ -6,11 +6,12 @@ case; of them the entry holds the digest, and the record itself is a *document* 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
-from stillwatch.cases.chain import Entry
+from stillwatch.cases.chain import Entry, unchecked
 from stillwatch.cases.reading import read, read_json, same, values_of
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.records import (
@@ -27,14 +28,28 @@ from stillwatch.records import (
     Indicator,
     Note,
     Notice,
+    Revocation,
     Run,
     Seal,
+    Share,
     Withdrawal,
     digest,
 )
 
 Record = (
-    Finding | Run | Evidence | Custody | Note | Asked | Answer | Withdrawal | Notice | Delivery | Indicator
+    Finding
+    | Run
+    | Evidence
+    | Custody
+    | Note
+    | Asked
+    | Answer
+    | Withdrawal
+    | Notice
+    | Delivery
+    | Indicator
+    | Revocation
+    | Share
 )
 """What may be added to a case."""
 
@@ -46,8 +61,8 @@ MAX_ENTRY = 16 << 20
 MAX_DOCUMENT = 64 << 20
 """Bytes of one document."""
 
-OPENED, CLOSED, SEALED, STAMPED, EXPORTED, NOTED = (
-    "case.opened", "case.closed", "case.sealed", "seal.stamped", "case.exported", "workspace.noted",
+OPENED, CLOSED, SEALED, STAMPED, EXPORTED, SHARED, NOTED = (
+    "case.opened", "case.closed", "case.sealed", "seal.stamped", "case.exported", "case.shared", "workspace.noted",
 )  # fmt: skip
 
 DOCUMENTS: dict[str, type[Any]] = {"finding": Finding, "run": Run, "notice": Notice, "indicator": Indicator}
@@ -65,6 +80,8 @@ _KIND: dict[type[Any], str] = {
     Notice: "notice.written",
     Delivery: "notice.delivery",
     Indicator: "indicator.added",
+    Revocation: "indicator.revoked",
+    Share: SHARED,
 }
 _WHOLE: dict[str, tuple[str, type[Any]]] = {
     "evidence.added": ("evidence", Evidence),
@@ -74,6 +91,8 @@ _WHOLE: dict[str, tuple[str, type[Any]]] = {
     "answer.received": ("answer", Answer),
     "finding.withdrawn": ("withdrawal", Withdrawal),
     "notice.delivery": ("delivery", Delivery),
+    "indicator.revoked": ("revocation", Revocation),
+    SHARED: ("share", Share),
     SEALED: ("seal", Seal),
 }
 """Kind of entry -> the name under which its body holds the whole record."""
@@ -83,9 +102,20 @@ _DIGEST = {
     "notice.written": "notice",
     "indicator.added": "indicator",
 }
-_BARE = (OPENED, CLOSED, STAMPED, EXPORTED, NOTED)
-_AS_IT_WAS = (STAMPED, EXPORTED)
+DELETION = '"action":"deleted"'
+"""What stands in the line of every entry that says that evidence was deleted, and in few others."""
+_AS_IT_WAS = (STAMPED, EXPORTED, SHARED)
 """Kinds after which a sealed case is still sealed: they say something about the seal or a copy, not about the case."""
+_TOLD = (
+    "finding.added",
+    "finding.withdrawn",
+    "answer.asked",
+    "answer.received",
+    "evidence.added",
+    OPENED,
+    CLOSED,
+)
+"""Kinds that change what of a case may be shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +177,8 @@ def thing_of(kind: str, body: dict[str, Any]) -> tuple[str, str] | None:
         return "answer", str(body["answer"]["id"])
     if kind == "finding.withdrawn":
         return "withdrawal", str(body["withdrawal"]["finding"])
+    if kind == "indicator.revoked":
+        return "revocation", str(body["revocation"]["indicator"])
     return None
 
 
@@ -159,6 +191,22 @@ def status_after(status: CaseStatus, kind: str, body: dict[str, Any]) -> CaseSta
     if status in ("closed", "withdrawn") or kind in _AS_IT_WAS:
         return status
     return "sealed" if kind == SEALED else "open"
+
+
+def deletions(lines: Iterable[bytes]) -> frozenset[str]:
+    """Evidence whose bytes the entries of a journal say were deleted."""
+    found = set()
+    for line in lines:
+        if DELETION.encode() in line:
+            entry = unchecked(line, "an entry")
+            custody = entry.body.get("custody")
+            if (
+                entry.kind == "evidence.custody"
+                and isinstance(custody, Mapping)
+                and custody.get("action") == "deleted"
+            ):
+                found.add(str(custody.get("evidence")))
+    return frozenset(found)
 
 
 def rank(tlp: str) -> int:
@@ -182,21 +230,16 @@ def checked(entry: Entry, item: str) -> Any:
     FormatError, IntegrityError
         The kind is unknown, or the body is not what this kind has.
     """
+    read(str, entry.body.get("by", ""), f"{item}: by")
     if entry.kind in _WHOLE:
         name, kind = _WHOLE[entry.kind]
+        if odd := sorted(set(entry.body) - {name, "by"}):
+            raise IntegrityError(item, f"of a {name} and who wrote it", f"{ascii(odd)[:80]} besides")
         return read(kind, entry.body.get(name), f"{item}: {name}")
-    if entry.kind in _DIGEST:
-        if type(entry.body.get(_DIGEST[entry.kind])) is not str:
-            raise IntegrityError(item, f"of a {_DIGEST[entry.kind]}", "none")
-    elif entry.kind not in _BARE:
+    if entry.kind not in _BODY:
         raise InputError(f"{item}: an entry of kind {entry.kind!r}, which this version does not know")
-    elif entry.kind == OPENED:
-        return read(Opened, entry.body, item)
-    elif entry.kind == CLOSED:
-        read(_Closed, entry.body, item)
-    elif entry.kind == STAMPED:
-        read(_Stamped, entry.body, item)
-    return None
+    body = read(_BODY[entry.kind], entry.body, item)
+    return body if isinstance(body, Opened) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +269,62 @@ class _Stamped:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    sha256: str
+    tlp: Literal["", "TLP:RED", "TLP:AMBER+STRICT", "TLP:AMBER", "TLP:GREEN", "TLP:CLEAR"]
+    left_out: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    head: str
+    entries: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedFinding:
+    finding: str
+    run: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedRun:
+    run: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _WrittenNotice:
+    notice: str
+    tlp: TLP
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _AddedIndicator:
+    indicator: str
+    tlp: TLP
+    by: str
+
+
+_BODY: dict[str, type[Any]] = {
+    OPENED: Opened,
+    CLOSED: _Closed,
+    STAMPED: _Stamped,
+    EXPORTED: _Exported,
+    NOTED: _Noted,
+    "finding.added": _AddedFinding,
+    "run.added": _AddedRun,
+    "notice.written": _WrittenNotice,
+    "indicator.added": _AddedIndicator,
+}
+"""Kind of entry -> what its body has, where it has no whole record."""
+
+
 @dataclass(slots=True)
 class _Parts:
     """The lists of a case while it is put together."""
@@ -241,17 +340,24 @@ class _Parts:
     notices: list[Notice] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     indicators: list[Indicator] = field(default_factory=list)
+    revocations: list[Revocation] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
     seals: list[Seal] = field(default_factory=list)
 
 
 _LIST = {
     Finding: "findings", Run: "runs", Evidence: "evidence", Custody: "custody", Note: "notes", Asked: "asked",
     Answer: "answers", Withdrawal: "withdrawals", Notice: "notices", Delivery: "deliveries",
-    Indicator: "indicators", Seal: "seals",
+    Indicator: "indicators", Revocation: "revocations", Share: "shares", Seal: "seals",
 }  # fmt: skip
 
 
-def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], identity: str = "") -> Case:
+def fold(
+    entries: Iterable[Entry],
+    document: Callable[[str, str], str | None],
+    identity: str = "",
+    imported: Mapping[int, Iterable[Custody]] = MappingProxyType({}),
+) -> Case:
     """The case that its entries make.
 
     Parameters
@@ -262,6 +368,8 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
         ``document(kind, id)``: canonical JSON, or None where it was left out of an export; the case is then without it.
     identity
         Id of the case here, where it is not the one under which it was opened.
+    imported
+        Number of an entry -> what became of evidence when a file with entries up to it was taken in.
 
     Raises
     ------
@@ -270,13 +378,14 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
     """
     parts, opened, status, head, opened_at = _Parts(), None, "open", "", ""
     closing: Closing | None = None
+    first = changed_at = ""
     for entry in entries:
         item = f"entry {entry.seq} ({entry.kind})"
         record = checked(entry, item)
         if entry.kind in _DIGEST:
             name, thing = _DIGEST[entry.kind], entry.body[_DIGEST[entry.kind]]
             text = document(name, thing)
-            record = None if text is None else read_document(name, thing, text, item)
+            record = None if text is None else document_of(entry, text, item)
         if isinstance(record, Opened):
             opened, opened_at, record = record, entry.time, None
         elif entry.kind == CLOSED:
@@ -293,8 +402,11 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
                 Custody(record.sha256, record.collected_at, record.collected_by, "collected")
             )
             parts.custody.append(Custody(record.sha256, entry.time, str(entry.body.get("by", "")), "added"))
+        parts.custody += imported.get(entry.seq, ())
         status = status_after(status, entry.kind, entry.body)  # type: ignore[arg-type]
         head = entry.digest
+        first = first or head
+        changed_at = entry.time if entry.kind in _TOLD else changed_at
     if opened is None:
         raise IntegrityError("the journal", f"beginning with {OPENED}", "another beginning")
     lists = {name: tuple(getattr(parts, name)) for name in _LIST.values()}
@@ -307,8 +419,29 @@ def fold(entries: Iterable[Entry], document: Callable[[str, str], str | None], i
         subjects=opened.subjects,
         head=head,
         closing=closing,
+        opened=first,
+        changed_at=changed_at,
         **lists,
     )
+
+
+def document_of(entry: Entry, text: str, item: str) -> Any:
+    """The document that an entry brought in, which must be what the entry says of it: its id, and its label or run.
+
+    Raises
+    ------
+    IntegrityError, FormatError
+        It is not.
+    """
+    kind = _DIGEST[entry.kind]
+    identity = str(entry.body[kind])
+    record = read_document(kind, identity, text, item)
+    for name in {"finding": ("run",), "run": ()}.get(kind, ("tlp",)):
+        if getattr(record, name) != entry.body[name]:
+            raise IntegrityError(
+                f"{item}: {name} of the {kind}", str(getattr(record, name)), ascii(entry.body[name])[:80]
+            )
+    return record
 
 
 def read_document(kind: str, identity: str, text: str, item: str) -> Any:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +30,15 @@ _LEFT_BEHIND = 86_400.0
 """Seconds after which a draft is one that a killed writer left."""
 _SYNCS = 16
 """Files of a bulk that are brought to the disk at the same time: a journalling file system then waits once for many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Bytes on the disk that are no evidence yet."""
+
+    path: Path
+    sha256: str
+    size: int
 
 
 class Files:
@@ -63,36 +75,60 @@ class Files:
         IntegrityError
             They have another sha256 than expected; nothing is kept.
         """
-        draft, sha256, size = self._draft(data)
-        try:
-            if expected and sha256 != expected:
-                raise IntegrityError(f"evidence {expected[:12]}", expected, sha256)
-            sync(draft)
-            self._settle(draft, sha256)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        return sha256, size
+        with self.drafted([data]) as (draft,):
+            if expected and draft.sha256 != expected:
+                raise IntegrityError(f"evidence {expected[:12]}", expected, draft.sha256)
+            self.keep([draft])
+        return draft.sha256, draft.size
 
     def put_many(self, items: Iterable[Content]) -> list[tuple[str, int]]:
         """As `put`, for many items, in their order. All are durable when this returns."""
         kept: list[tuple[str, int]] = []
-        waiting: list[tuple[Path, str]] = []
-        with ThreadPoolExecutor(_SYNCS) as pool:
-            try:
-                for item in items:
-                    draft, sha256, size = self._draft(item)
-                    waiting.append((draft, sha256))
-                    kept.append((sha256, size))
-                    if len(waiting) >= 1024:
-                        self._settle_many(waiting, pool)
-                        waiting = []
-                self._settle_many(waiting, pool)
-            except BaseException:
-                for draft, _ in waiting:
-                    draft.unlink(missing_ok=True)
-                raise
+        left = iter(items)
+        while some := list(islice(left, 1024)):
+            with self.drafted(some) as drafts:
+                self.keep(drafts)
+                kept += [(draft.sha256, draft.size) for draft in drafts]
         return kept
+
+    @contextmanager
+    def drafted(self, items: Iterable[Content]) -> Iterator[list[Draft]]:
+        """Bytes that are on the disk under names that nobody looks for, until `keep`; gone again after the block.
+
+        So that whoever may still refuse them has not let them in.
+
+        Raises
+        ------
+        InputError
+            As for `put`.
+        """
+        drafts: list[Draft] = []
+        try:
+            with ThreadPoolExecutor(_SYNCS) as pool:
+                waiting: list[Draft] = []
+                for item in items:
+                    drafts.append(self._draft(item))
+                    waiting.append(drafts[-1])
+                    if len(waiting) >= 1024:
+                        _sync_all(pool, [draft.path for draft in waiting])
+                        waiting = []
+                _sync_all(pool, [draft.path for draft in waiting])
+            yield drafts
+        finally:
+            for draft in drafts:
+                draft.path.unlink(missing_ok=True)
+
+    def keep(self, drafts: Sequence[Draft]) -> None:
+        """Give drafts the names under which they are looked for. Durable when this returns.
+
+        Raises
+        ------
+        InputError
+            The disk refuses the write.
+        """
+        with ThreadPoolExecutor(_SYNCS) as pool:
+            folders = {self._named(draft.path, draft.sha256) for draft in drafts}
+            _sync_all(pool, sorted(folders))
 
     def has(self, sha256: str) -> bool:
         """The file is here; whether it is whole is what `chunks` and a hash tell."""
@@ -144,7 +180,7 @@ class Files:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _draft(self, data: Content) -> tuple[Path, str, int]:
+    def _draft(self, data: Content) -> Draft:
         """The bytes under a name that nobody looks for; not durable yet."""
         hashed, size = hashlib.sha256(), 0
         draft = self.folder / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
@@ -166,7 +202,7 @@ class Files:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        return draft, hashed.hexdigest(), size
+        return Draft(draft, hashed.hexdigest(), size)
 
     def _sweep(self) -> None:
         """Remove what killed writers left more than a day ago: nobody will ever look for it, and it may be personal."""
@@ -180,16 +216,6 @@ class Files:
             except FileNotFoundError:
                 continue
 
-    def _settle_many(self, waiting: list[tuple[Path, str]], pool: ThreadPoolExecutor) -> None:
-        for _ in pool.map(sync, [draft for draft, _ in waiting]):
-            pass
-        folders = {self._named(draft, sha256) for draft, sha256 in waiting}
-        for _ in pool.map(sync, sorted(folders)):
-            pass
-
-    def _settle(self, draft: Path, sha256: str) -> None:
-        sync(self._named(draft, sha256))
-
     def _named(self, draft: Path, sha256: str) -> Path:
         """Give a durable draft its name; the folder that has to be synced for the name to be durable."""
         final = self.path(sha256)
@@ -202,6 +228,11 @@ class Files:
         except OSError as problem:
             raise InputError(f"{final}: evidence was not written: {problem.strerror}") from problem
         return final.parent
+
+
+def _sync_all(pool: ThreadPoolExecutor, paths: Iterable[Path]) -> None:
+    for _ in pool.map(sync, paths):
+        pass
 
 
 def digest_file(path: Path) -> tuple[str, int]:

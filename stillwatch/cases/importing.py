@@ -2,59 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from stillwatch.cases import chain, events
-from stillwatch.cases.evidence import Files
+from stillwatch.cases.evidence import Draft, Files
+from stillwatch.cases.imports import chained, imports_of, keep_import, signers
+from stillwatch.cases.manifest import Imported
 from stillwatch.cases.marks import Mark, Marks
 from stillwatch.cases.portable import Portable
-from stillwatch.cases.schema import CASES, ENTRIES, IMPORTS, THINGS
-from stillwatch.cases.sealing import Signer, head_values
+from stillwatch.cases.schema import CASES, ENTRIES, THINGS
+from stillwatch.cases.sealing import Signer
 from stillwatch.cases.verify import Verified
-from stillwatch.cases.writing import check_end, insert_rows
+from stillwatch.cases.writing import check_end, insert_rows, signed_mark
 from stillwatch.errors import InputError, IntegrityError
 
 _PAGE = 2000
+LAST = 999_999_999
+"""The highest number of a case."""
 
 
-def keep_evidence(source: Portable, files: Files) -> None:
-    """Keep the evidence of a verified file.
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A verified file, and who takes it in.
+
+    Parameters
+    ----------
+    known
+        Keys that are known beforehand: this store's own, and the one that was given.
+    """
+
+    source: Portable
+    found: Verified
+    known: Sequence[str]
+    as_case: str
+    by: str
+    at: str
+
+    @property
+    def is_named(self) -> bool:
+        """Its signer is known beforehand."""
+        return self.found.vouched in self.known
+
+
+def evidence_of(source: Portable, files: Files) -> AbstractContextManager[list[Draft]]:
+    """The evidence of a verified file, as drafts; `check_drafts` says that they are what was verified."""
+    names = [name for name in source.archive.members if name.startswith("evidence/")]
+    return files.drafted(source.archive.blocks(name) for name in names)
+
+
+def check_drafts(source: Portable, drafts: Sequence[Draft]) -> None:
+    """Raise IntegrityError where the file was changed since it was verified."""
+    names = [name for name in source.archive.members if name.startswith("evidence/")]
+    for name, draft in zip(names, drafts, strict=True):
+        if name != f"evidence/{draft.sha256}":
+            raise IntegrityError(f"{source.name}: {name}", name.removeprefix("evidence/"), draft.sha256)
+
+
+def check_place(connection: Connection, incoming: Incoming, marks: Marks) -> Row[Any] | None:
+    """The row of the case that the file continues; None where it is a new one, under an id that is free.
 
     Raises
     ------
-    IntegrityError
-        The file was changed since it was verified.
+    InputError, IntegrityError
+        See `stillwatch.cases.store.CaseStore.import_file`.
     """
-    names = [name for name in source.archive.members if name.startswith("evidence/")]
-    wanted = [name.removeprefix("evidence/") for name in names]
-    kept = files.put_many(source.archive.blocks(name) for name in names)
-    for sha256, (found, _) in zip(wanted, kept, strict=True):
-        if sha256 != found:
-            raise IntegrityError(f"{source.name}: evidence/{sha256}", sha256, found)
+    asked = select(CASES).where(CASES.c.opened == incoming.found.opened).with_for_update()
+    row = connection.execute(asked).one_or_none()
+    if row is None:
+        _check_free(connection, incoming.as_case or incoming.found.case)
+        return None
+    imports = check_end(connection, row, marks.find(row.id), incoming.known)
+    _must_continue(connection, incoming, row, imports)
+    return row
 
 
-def merge(
-    connection: Connection,
-    source: Portable,
-    found: Verified,
-    *,
-    signer: Signer,
-    known: Set[str],
-    as_case: str,
-    marks: Marks,
-) -> tuple[Mark, int]:
+def merge(connection: Connection, incoming: Incoming, *, signer: Signer, marks: Marks) -> tuple[Mark, int]:
     """Add a verified file to the database, as a new case or to the one that it continues.
 
     Parameters
     ----------
     connection
         In a transaction that writes.
-    known
-        Keys whose signature may continue a case that is here.
 
     Returns
     -------
@@ -63,22 +98,18 @@ def merge(
 
     Raises
     ------
-    InputError
-        See `stillwatch.cases.store.CaseStore.import_file`.
+    InputError, IntegrityError
+        As for `check_place`.
     """
-    asked = select(CASES).where(CASES.c.opened == found.opened).with_for_update()
-    row = connection.execute(asked).one_or_none()
+    source, found = incoming.source, incoming.found
+    row = check_place(connection, incoming, marks)
     here = 0 if row is None else int(row.seq)
+    case = incoming.as_case or found.case if row is None else str(row.id)
     if row is None:
-        case = _free_id(connection, as_case or found.case)
         _insert_case(connection, case, found)
-    else:
-        case = str(row.id)
-        check_end(connection, row, marks.find(case))
-        _must_continue(connection, source, found, row, known, as_case)
     _insert_rest(connection, source, case, here)
-    _note_manifest(connection, source, case)
-    signature = signer.sign(head_values(case, found.entries, found.head, signer.public_key))
+    imports = _note_import(connection, incoming, case, here)
+    mark = signed_mark(signer, case, found.entries, found.head, chained(imports)[-1])
     connection.execute(
         update(CASES)
         .where(CASES.c.id == case)
@@ -86,20 +117,33 @@ def merge(
             seq=found.entries,
             head=found.head,
             status=found.status,
-            public_key=signer.public_key,
-            signature=signature,
+            public_key=mark.public_key,
+            signature=mark.signature,
         )
     )
-    return Mark(case, found.entries, found.head, signer.public_key, signature), found.entries - here
+    return mark, found.entries - here
 
 
-def _free_id(connection: Connection, case: str) -> str:
+def _check_free(connection: Connection, case: str) -> None:
     if not re.fullmatch("C-[1-9][0-9]{0,8}", case):
         raise InputError(f"an id of a case is C- and a number, found {case[:40]!r}; give one with --as")
     if connection.execute(select(CASES.c.id).where(CASES.c.id == case)).first():
-        last = connection.execute(select(func.max(CASES.c.number))).scalar_one()
-        raise InputError(f"another case is {case} here; import this one with --as C-{last + 1}")
-    return case
+        free = next_number(connection)
+        raise InputError(f"another case is {case} here; import this one with --as C-{free}")
+
+
+def next_number(connection: Connection) -> int:
+    """The number of the next case: after the last one, or the first that is free where somebody's case has the last."""
+    last: int = connection.execute(select(func.max(CASES.c.number))).scalar() or 0
+    if last < LAST:
+        return last + 1
+    after = CASES.alias()
+    taken = select(after.c.number).where(after.c.number == CASES.c.number + 1).exists()
+    first: int = (
+        connection.execute(select(func.min(CASES.c.number)).where(CASES.c.number < LAST, ~taken)).scalar()
+        or 0
+    )
+    return first + 1
 
 
 def _insert_case(connection: Connection, case: str, found: Verified) -> None:
@@ -112,10 +156,11 @@ def _insert_case(connection: Connection, case: str, found: Verified) -> None:
 
 
 def _must_continue(
-    connection: Connection, source: Portable, found: Verified, row: Row[Any], known: Set[str], as_case: str
+    connection: Connection, incoming: Incoming, row: Row[Any], imports: Sequence[Imported]
 ) -> None:
-    """The file's journal begins with the one that is here, and somebody whom we know signed it."""
-    if as_case and as_case != row.id:
+    """The file's journal begins with the one that is here, and somebody who may continue the case signed it."""
+    source, found = incoming.source, incoming.found
+    if incoming.as_case and incoming.as_case != row.id:
         raise InputError(f"{source.name}: the case is here already, as {row.id}")
     if found.entries < row.seq:
         raise InputError(
@@ -128,11 +173,9 @@ def _must_continue(
                 f"{source.name}: entry {number} is not that of {row.id} here: both continued one case apart, and "
                 "neither journal can take in the other"
             )
-    earlier = select(IMPORTS.c.public_key).where(IMPORTS.c.case_id == row.id)
-    signers = {*known, *connection.execute(earlier).scalars()}
-    if found.entries > row.seq and found.vouched not in signers:
+    if not incoming.is_named and found.vouched not in signers(imports):
         raise InputError(
-            f"{source.name}: it continues {row.id} with the signature of a key that is not known here, "
+            f"{source.name}: it is {row.id} with the signature of a key that is not known here for this case, "
             f"{found.vouched}; if you know whose it is, give it with --public-key"
         )
 
@@ -171,14 +214,18 @@ def _insert_rest(connection: Connection, source: Portable, case: str, here: int)
     insert_rows(connection, THINGS.name, things)
 
 
-def _note_manifest(connection: Connection, source: Portable, case: str) -> None:
-    """Keep the manifest: it proves why something that the journal names is not here."""
-    text = source.manifest_bytes.decode()
-    asked = select(IMPORTS.c.at).where(IMPORTS.c.case_id == case, IMPORTS.c.manifest == text)
-    if connection.execute(asked).first() is None:
-        values = {"case_id": case, "at": chain.moment(), "manifest": text}
-        values |= {"public_key": source.manifest.public_key, "signature": source.signature}
-        connection.execute(insert(IMPORTS).values(**values))
+def _note_import(connection: Connection, incoming: Incoming, case: str, here: int) -> tuple[Imported, ...]:
+    """Note what the file brought, unless the same file was taken in before; all imports of the case."""
+    source, earlier = incoming.source, imports_of(connection, case)
+    manifest = hashlib.sha256(source.manifest_bytes).hexdigest()
+    if any(i.manifest == manifest and (i.named or not incoming.is_named) for i in earlier):
+        return earlier
+    imported = Imported(
+        number=len(earlier) + 1, at=incoming.at, by=incoming.by, first=here + 1, last=incoming.found.entries,
+        public_key=incoming.found.vouched, named=incoming.is_named, manifest=manifest,
+    )  # fmt: skip
+    keep_import(connection, case, imported, content=source.manifest_bytes, signature=source.signature)
+    return (*earlier, imported)
 
 
 def _lines(connection: Connection, case: str) -> Iterator[str]:

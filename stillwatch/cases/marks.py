@@ -37,6 +37,8 @@ class Mark:
     public_key: str
     signature: str
     """Over `stillwatch.cases.sealing.head_values` of the others."""
+    imports: str = ""
+    """Digest of the list of what was taken in from portable files; empty where there was nothing."""
 
 
 class Marks:
@@ -68,11 +70,11 @@ class Marks:
                 earlier = self.find(mark.case)
             except IntegrityError:
                 earlier = None  # it was whole when this write began
-            if earlier is None or earlier.seq < mark.seq:
+            if earlier is None or earlier.seq <= mark.seq:
                 write_whole(self._path(mark.case), canonical(asdict(mark)) + b"\n")
 
     def find(self, case: str) -> Mark | None:
-        """The mark of a case; None where there is none.
+        """The mark of a case; None where there is none. Whose signature it has is what `writing.check_end` looks at.
 
         Raises
         ------
@@ -89,13 +91,14 @@ class Marks:
         except OSError as problem:
             raise InputError(f"{path}: cannot be read: {problem.strerror}") from problem
         try:
-            mark = read(Mark, loads(text, str(path)), str(path))
+            values = loads(text, str(path))
+            mark = read(Mark, {"imports": "", **values} if isinstance(values, dict) else values, str(path))
         except InputError as problem:
             raise IntegrityError(
                 f"{path}: the noted head", "as it was written", f"{problem}. {_REPAIR.format(case=case)}"
             ) from problem
-        values = head_values(mark.case, mark.seq, mark.head, mark.public_key)
-        check_signature(mark.public_key, mark.signature, values, str(path))
+        signed = head_values(mark.case, mark.seq, mark.head, mark.public_key, mark.imports)
+        check_signature(mark.public_key, mark.signature, signed, str(path))
         if mark.case != case:
             raise IntegrityError(f"{path}: the noted head", f"of {case}", mark.case)
         return mark

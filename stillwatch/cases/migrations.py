@@ -18,7 +18,13 @@ def _first(connection: Connection) -> None:
         table.create(connection)
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_first,)
+def _second(connection: Connection) -> None:
+    # The first cut did not note which entries a file brought, and no signature covered its notes.
+    IMPORTS.drop(connection)
+    IMPORTS.create(connection)
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_first, _second)
 
 _LOCK = (
     0x5741_5443_4800  # any number that only we take: PostgreSQL's advisory locks are one space for a database

@@ -12,7 +12,8 @@ member                 holds
 ``manifest.sig``       the Ed25519 signature over the manifest, hexadecimal
 =====================  ========================================================================================
 
-The same state gives the same bytes. `stillwatch.cases.archive` says how they are laid out.
+They stand in this order, records and evidence in that of the entries that name them; so the same state gives the same
+bytes. `stillwatch.cases.archive` says how they are laid out.
 """
 
 from __future__ import annotations
@@ -20,22 +21,33 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, cast
 
 from stillwatch.cases import chain, events, sealing
 from stillwatch.cases.archive import Packer, Unpacker
 from stillwatch.cases.chain import canonical
 from stillwatch.cases.evidence import created, sync
-from stillwatch.cases.manifest import FORMAT, VERSION, LeftOut, Manifest, Member
+from stillwatch.cases.manifest import (
+    DELETED,
+    ELSEWHERE,
+    FORMAT,
+    VERSION,
+    LeftOut,
+    Manifest,
+    Member,
+    expired,
+    stricter,
+)
 from stillwatch.cases.sealing import Signer
-from stillwatch.cases.verify import Source, Verified, check, pinned
+from stillwatch.cases.verify import Source, Verified, check, sealed_by
 from stillwatch.errors import FormatError, InputError, IntegrityError
-from stillwatch.records import Evidence, Seal
+from stillwatch.records import TLP, Evidence, Seal
 
 MAX_JOURNAL = 4 << 30
 """Bytes of a journal."""
@@ -58,25 +70,31 @@ class Exported:
     sha256: str
     size: int
     members: int
+    tlp: TLP
+    """Nothing stricter is in it."""
     left_out: tuple[LeftOut, ...]
 
 
-def write(
+@contextmanager
+def written(
     source: Source,
     path: Path,
     *,
     signer: Signer,
     tlp: str = "",
+    terms: Mapping[str, tuple[TLP, str]] = MappingProxyType({}),
     today: date | None = None,
     replace_it: bool = False,
-) -> Exported:
-    """Write a case as one file, whole or not at all.
+) -> Iterator[Exported]:
+    """Write a case as one file, whole or not at all. It is there once the block ends, and never if the block fails.
 
     Parameters
     ----------
     tlp
         Nothing stricter goes out; the label of the case if not given. Stricter evidence, notices and indicators are
         left out: the journal keeps their digests, the manifest says why.
+    terms
+        sha256 of evidence -> label and retention date that hold as well, because another case has the same bytes.
     today
         Evidence to be kept until an earlier day is left out.
     replace_it
@@ -95,7 +113,7 @@ def write(
     draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with created(draft) as out:
-            manifest = _pack(source, out, signer, tlp, day)
+            manifest = _pack(source, out, signer, _Plan(tlp, day, terms))
             out.flush()
             os.fsync(out.fileno())
         hashed = hashlib.sha256()
@@ -103,6 +121,8 @@ def write(
             while block := file.read(1 << 20):
                 hashed.update(block)
         size = draft.stat().st_size
+        tlp = cast(TLP, manifest.tlp)
+        yield Exported(path, hashed.hexdigest(), size, len(manifest.members), tlp, manifest.left_out)
         draft.replace(path)
         sync(path.parent)
     except OSError as problem:
@@ -111,19 +131,26 @@ def write(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    return Exported(path, hashed.hexdigest(), size, len(manifest.members), manifest.left_out)
 
 
-def _pack(source: Source, out: IO[bytes], signer: Signer, tlp: str, day: date) -> Manifest:
+def write(
+    source: Source, path: Path, *, signer: Signer, tlp: str = "", today: date | None = None
+) -> Exported:
+    """As `written`, at once."""
+    with written(source, path, signer=signer, tlp=tlp, today=today) as exported:
+        pass
+    return exported
+
+
+def _pack(source: Source, out: IO[bytes], signer: Signer, plan: _Plan) -> Manifest:
     found, _ = check(source, bytes_too=False)
-    tlp = tlp or found.tlp
-    if events.rank(tlp) < events.rank(found.tlp):
+    plan.tlp = plan.tlp or found.tlp
+    if events.rank(plan.tlp) < events.rank(found.tlp):
         raise InputError(
-            f"{source.name} is {found.tlp}, and so are its journal, findings and answers: it cannot go out as {tlp}; "
-            "share indicators instead, or export it under its own label"
+            f"{source.name} is {found.tlp}, and so are its journal, findings and answers: it cannot go out as "
+            f"{plan.tlp}; share indicators instead, or export it under its own label"
         )
     packer = Packer(out)
-    plan = _Plan(tlp, day)
     members: list[Member] = []
 
     def add(name: str, role: str, blocks: Iterable[bytes], size: int) -> None:
@@ -162,7 +189,7 @@ def _pack(source: Source, out: IO[bytes], signer: Signer, tlp: str, day: date) -
         opened=found.opened,
         seq=found.entries,
         head=found.head,
-        tlp=tlp,
+        tlp=plan.tlp,
         public_key=signer.public_key,
         members=tuple(sorted(members, key=lambda m: m.name)),
         left_out=tuple(sorted(plan.left_out, key=lambda item: (item.kind, item.id))),
@@ -178,23 +205,32 @@ def _pack(source: Source, out: IO[bytes], signer: Signer, tlp: str, day: date) -
 class _Plan:
     """What goes out and what stays, with its reason."""
 
-    def __init__(self, tlp: str, day: date) -> None:
-        self._rank, self._tlp, self._day = events.rank(tlp), tlp, day.isoformat()
+    def __init__(self, tlp: str, day: date, terms: Mapping[str, tuple[TLP, str]]) -> None:
+        self.tlp, self._day, self._terms = tlp, day.isoformat(), terms
         self.left_out: list[LeftOut] = []
 
     def takes(
         self, source: Source, kind: str, identity: str, *, tlp: str, here: bool, until: str = ""
     ) -> bool:
         reason = ""
-        if tlp and events.rank(tlp) > self._rank:
-            reason = f"{tlp} is stricter than {self._tlp}"
-        elif until and until < self._day:
-            reason = f"was to be kept until {until}"
+        if tlp and self._is_stricter(tlp):
+            reason = stricter(tlp, self.tlp)
+        elif self._is_past(until):
+            reason = expired(until)
         elif not here:
-            reason = source.left_out(kind, identity) or "deleted, as the journal says"
+            reason = source.left_out(kind, identity) or DELETED
+        elif kind == "evidence" and identity in self._terms:
+            label, day = self._terms[identity]
+            reason = ELSEWHERE if self._is_stricter(label) or self._is_past(day) else ""
         if reason:
             self.left_out.append(LeftOut(kind, identity, reason))
         return not reason
+
+    def _is_stricter(self, tlp: str) -> bool:
+        return events.rank(tlp) > events.rank(self.tlp)
+
+    def _is_past(self, until: str) -> bool:
+        return bool(until) and until < self._day
 
 
 class Portable:
@@ -303,6 +339,10 @@ class Portable:
         """Why a document or an item is not here: the exporter signed it."""
         return self._reasons.get((kind, identity))
 
+    def deleted(self) -> frozenset[str]:
+        """Evidence whose bytes were deleted, as the journal says."""
+        return events.deletions(self.lines())
+
     def same(self, name: str, found: str) -> None:
         """A member has the sha256 that the manifest lists.
 
@@ -315,15 +355,20 @@ class Portable:
             raise IntegrityError(f"{self.name}: {name}", self._listed[name].sha256, found)
 
 
-def check_file(source: Portable, *, public_key: str = "", heads: Sequence[str] = ()) -> Verified:
+def check_file(
+    source: Portable, *, public_key: str = "", heads: Sequence[str] = (), later_too: bool = False
+) -> Verified:
     """Check everything in a portable file.
 
     Parameters
     ----------
     public_key
-        A key that must vouch for it. Without, the signature shows only that the file is as whoever signed it made it.
+        A key that must vouch for all of it: it signed the file, or sealed every entry. Without, the signature shows
+        only that the file is as whoever signed it made it.
     heads
         Digests that were noted elsewhere; each must be in the chain. This is what finds an older export.
+    later_too
+        Take what the seals of that key do not cover on the word of whoever signed the file.
 
     Raises
     ------
@@ -343,18 +388,17 @@ def check_file(source: Portable, *, public_key: str = "", heads: Sequence[str] =
             )
     if events.rank(manifest.tlp) < events.rank(found.tlp):
         raise IntegrityError(f"{source.name}: its label", f"at least {found.tlp}", manifest.tlp)
-    _check_all_used(source)
+    _check_members(source)
     seals = source.archive.read("seals.json", MAX_MANIFEST)
     if seals != _seals(found, source):
         raise IntegrityError(f"{source.name}: seals.json", "the seals of the journal", "others")
     source.same("seals.json", hashlib.sha256(seals).hexdigest())
-    notes, is_pinned = list(found.notes), False
-    if known:
-        is_pinned, words = pinned(found, manifest.public_key, known)
-        notes.extend(words)
-    else:
+    notes, signer = list(found.notes), manifest.public_key
+    if known and signer != known:
+        notes.append(sealed_by(found, signer, known, later_too=later_too))
+    elif not known:
         notes.append("no key was given with --public-key, so anybody could have signed this file")
-    return replace(found, vouched=manifest.public_key, pinned=is_pinned, notes=tuple(notes))
+    return replace(found, vouched=signer, pinned=signer == known, notes=tuple(notes))
 
 
 @contextmanager
@@ -374,28 +418,44 @@ def opened(path: Path) -> Iterator[Portable]:
         yield Portable(file, str(path))
 
 
-def _check_all_used(source: Portable) -> None:
-    """Nothing travels along that the journal does not name."""
-    named: set[str] = {"journal.jsonl", "seals.json", "manifest.json", "manifest.sig"}
-    kept: set[tuple[str, str]] = set()
+def _check_members(source: Portable) -> None:
+    """Nothing travels along that the journal does not name or whose label is stricter than the file's, in any order."""
+    held, limit = source.archive.members, events.rank(source.manifest.tlp)
+    left_out = source.manifest.reasons()
+    expected: list[str] = []
     for number, line in enumerate(source.lines(), 1):
-        entry = chain.unchecked(line, f"{source.name}: entry {number}")
+        item = f"{source.name}: entry {number}"
+        entry = chain.unchecked(line, item)
         thing = events.thing_of(entry.kind, entry.body)
-        if thing is not None:
-            kind, identity = thing
-            kept.add(thing)
-            named.add(f"{FOLDERS[kind]}/{identity}.json" if kind in FOLDERS else f"{kind}/{identity}")
-    for name in source.archive.members:
-        if name not in named:
-            raise IntegrityError(f"{source.name}: {name}", "of an entry in the journal", "no entry")
-    for thing in source.manifest.reasons():
-        if thing not in kept:
-            raise IntegrityError(
-                f"{source.name}: {thing[0]} {thing[1]}", "of an entry in the journal", "no entry"
-            )
-        name = f"{FOLDERS[thing[0]]}/{thing[1]}.json" if thing[0] in FOLDERS else f"{thing[0]}/{thing[1]}"
-        if name in source.archive.members:
+        if thing is None or (thing[0] not in FOLDERS and thing[0] != "evidence"):
+            continue
+        name = _member_name(*thing)
+        is_left_out = left_out.pop(thing, None) is not None
+        if name not in held:
+            continue
+        if is_left_out:
             raise IntegrityError(f"{source.name}: {name}", "left out, as the manifest says", "a member")
+        tlp = entry.body["evidence"]["tlp"] if thing[0] == "evidence" else entry.body.get("tlp", "")
+        if tlp and events.rank(tlp) > limit:
+            raise IntegrityError(
+                f"{source.name}: {name}", f"of no label stricter than {source.manifest.tlp}", tlp
+            )
+        expected.append(name)
+    if left_out:
+        kind, identity = min(left_out)
+        raise IntegrityError(f"{source.name}: {kind} {identity}", "of an entry in the journal", "no entry")
+    expected = ["journal.jsonl", *expected, "seals.json", "manifest.json", "manifest.sig"]
+    if odd := sorted(set(held) - set(expected)):
+        raise IntegrityError(f"{source.name}: {odd[0]}", "of an entry in the journal", "no entry")
+    if list(held) != expected:
+        moved = next(name for name, right in zip(held, expected, strict=True) if name != right)
+        raise IntegrityError(
+            f"{source.name}: its members", "in the order of the journal", f"{moved} elsewhere"
+        )
+
+
+def _member_name(kind: str, identity: str) -> str:
+    return f"{FOLDERS[kind]}/{identity}.json" if kind in FOLDERS else f"{kind}/{identity}"
 
 
 def _seals(found: Verified, source: Source) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
-    Index,
     Integer,
     MetaData,
     Table,
@@ -30,7 +30,7 @@ CASES = Table(
     Column("opened_at", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("head", Text, nullable=False),
-    Column("public_key", Text, nullable=False),  # of the signature over id, seq and head
+    Column("public_key", Text, nullable=False),  # of the signature over id, seq, head and imports
     Column("signature", Text, nullable=False),
 )
 
@@ -56,10 +56,15 @@ THINGS = Table(
 IMPORTS = Table(
     "imports",
     METADATA,
-    Column("case_id", Text, ForeignKey("cases.id"), nullable=False),
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
     Column("at", Text, nullable=False),
-    Column("manifest", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
     Column("public_key", Text, nullable=False),
+    Column("named", Boolean, nullable=False),
+    Column("manifest", Text, nullable=False),  # sha256 of `content`
+    Column("content", Text, nullable=False),
     Column("signature", Text, nullable=False),
 )
-Index("imports_by_case", IMPORTS.c.case_id)

@@ -165,9 +165,10 @@ def check_seal(seal: Seal, item: str) -> None:
     check_signature(seal.public_key, seal.signature, signed_values(seal), item)
 
 
-def head_values(case: str, seq: int, head: str, public_key: str) -> dict[str, Any]:
-    """What a store signs after every write: which entry is the last."""
-    return {"what": "head", "case": case, "seq": seq, "head": head, "public_key": public_key}
+def head_values(case: str, seq: int, head: str, public_key: str, imports: str = "") -> dict[str, Any]:
+    """What a store signs after every write: which entry is the last, and the digest of the list of imports, if any."""
+    values = {"what": "head", "case": case, "seq": seq, "head": head, "public_key": public_key}
+    return {**values, "imports": imports} if imports else values
 
 
 def check_timestamp(token: bytes, signature: str, roots: Sequence[Path] = ()) -> tuple[str, str]:

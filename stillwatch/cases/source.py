@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from stillwatch.cases.evidence import Files
-from stillwatch.cases.manifest import Manifest
-from stillwatch.cases.schema import CASES, ENTRIES, IMPORTS, THINGS
+from stillwatch.cases.holdings import Holdings
+from stillwatch.cases.schema import CASES, ENTRIES, THINGS
 from stillwatch.cases.verify import Verified
 from stillwatch.errors import InputError, IntegrityError
 
@@ -32,8 +32,10 @@ class Stored:
             raise InputError(f"there is no case {case[:80]!r}; see: stillwatch case list")
         self.name, self.case, self.row = f"case {case}", case, row
         self.connection, self._files = connection, files
+        self.holdings = Holdings(connection, case)
+        self.is_marked = False
+        """A head of it is noted outside the database."""
         self._page: dict[tuple[str, str], tuple[int, str | None]] = {}
-        self._left_out: dict[tuple[str, str], str] | None = None
 
     def lines(self) -> Iterator[bytes]:
         """The lines of its journal; while one is out, `document` answers for its page."""
@@ -58,39 +60,52 @@ class Stored:
             after = rows[-1].seq
 
     def document(self, kind: str, identity: str) -> str | None:
-        """Canonical JSON of a document that an entry of the current page brought in."""
-        return self._page.get((kind, identity), (0, None))[1]
+        """Canonical JSON of a document; at once where an entry of the current page brought it in."""
+        known = self._page.get((kind, identity))
+        if known is not None:
+            return known[1]
+        asked = select(THINGS.c.content).where(
+            THINGS.c.case_id == self.case, THINGS.c.kind == kind, THINGS.c.id == identity
+        )
+        content: str | None = self.connection.execute(asked).scalar_one_or_none()
+        return content
 
     def has_row(self, kind: str, identity: str, seq: int) -> bool:
         """The table of things says the same as the entry."""
         return self._page.get((kind, identity), (0, None))[0] == seq
 
     def evidence(self, sha256: str) -> Iterator[bytes] | None:
-        """The bytes of an item; None where they are not here."""
-        return self._files.chunks(sha256) if self._files.has(sha256) else None
+        """The bytes of an item; None where this case has none, whatever lies in the folder for another."""
+        seq = self._seq("evidence", sha256)
+        if seq is None or not self.holdings.has(sha256, seq) or not self._files.has(sha256):
+            return None
+        return self._files.chunks(sha256)
 
     def left_out(self, kind: str, identity: str) -> str | None:
         """Why an import did not bring a document or an item: the exporter signed it."""
-        if self._left_out is None:
-            self._left_out = {}
-            rows = self.connection.execute(select(IMPORTS).where(IMPORTS.c.case_id == self.case))
-            for row in rows:
-                place = f"{self.name}: the manifest of an import"
-                manifest = Manifest.of(row.manifest.encode(), row.signature, place)
-                self._left_out.update(manifest.reasons())
-        return self._left_out.get((kind, identity))
+        seq = self._seq(kind, identity)
+        if seq is None or not self.holdings.imports:
+            return None
+        return self.holdings.contents.left_out(kind, identity, seq)
 
-    def imported(self) -> bool:
-        """The case, or a part of it, came in a portable file."""
-        asked = select(IMPORTS.c.at).where(IMPORTS.c.case_id == self.case).limit(1)
-        return self.connection.execute(asked).first() is not None
+    def deleted(self) -> frozenset[str]:
+        """Evidence whose bytes were deleted, as the journal says."""
+        return self.holdings.deleted
 
     def holds(self, kind: str, identity: str) -> bool:
         """The case has a thing of this kind and id."""
+        return self._seq(kind, identity) is not None
+
+    def _seq(self, kind: str, identity: str) -> int | None:
+        """The entry that brought a thing in."""
+        known = self._page.get((kind, identity))
+        if known is not None:
+            return known[0]
         asked = select(THINGS.c.seq).where(
             THINGS.c.case_id == self.case, THINGS.c.kind == kind, THINGS.c.id == identity
         )
-        return self.connection.execute(asked).first() is not None
+        seq: int | None = self.connection.execute(asked).scalar_one_or_none()
+        return seq
 
     def check_rows(self, found: Verified, things: int) -> None:
         """The tables beside the journal say what the journal says, and no more.

@@ -14,16 +14,19 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import insert, select, text
 
 from stillwatch.cases import chain, events, importing, portable, reading, rules, sealing
+from stillwatch.cases.database import lock_files
 from stillwatch.cases.events import Planned, Record
+from stillwatch.cases.evidence import Draft
+from stillwatch.cases.holdings import all_deleted, holders, strictest
 from stillwatch.cases.marks import Mark
 from stillwatch.cases.reader import CaseReader
-from stillwatch.cases.schema import CASES, ENTRIES, THINGS
+from stillwatch.cases.schema import CASES, ENTRIES
 from stillwatch.cases.sealing import Signer
 from stillwatch.cases.verify import Verified
-from stillwatch.cases.writing import Writer
+from stillwatch.cases.writing import Writer, link_entry, signed_mark
 from stillwatch.errors import InputError
 from stillwatch.records import (
     TLP,
@@ -36,6 +39,7 @@ from stillwatch.records import (
     Note,
     Run,
     Seal,
+    Share,
     Withdrawal,
 )
 
@@ -78,20 +82,19 @@ class CaseStore(CaseReader):
         with self._database.writing() as connection:
             if self._database.dialect == "postgresql":
                 connection.execute(text("lock table cases in share row exclusive mode"))
-            number = (connection.execute(select(func.max(CASES.c.number))).scalar() or 0) + 1
+            number = importing.next_number(connection)
             case = f"C-{number}"
             body = {
                 "case": case, "title": title, "tlp": tlp, "subjects": list(subjects), "by": by,
                 "nonce": os.urandom(16).hex(),
             }  # fmt: skip
             reading.read(events.Opened, body, "a case")
-            head, line = chain.link(1, chain.START, time, events.OPENED, body)
-            signature = signer.sign(sealing.head_values(case, 1, head, signer.public_key))
-            mark = Mark(case, 1, head, signer.public_key, signature)
+            head, line = link_entry(case, 1, chain.START, time, events.OPENED, body)
+            mark = signed_mark(signer, case, 1, head)
             connection.execute(
                 insert(CASES).values(
                     id=case, number=number, opened=head, title=title, status="open", tlp=tlp, opened_at=time,
-                    seq=1, head=head, public_key=signer.public_key, signature=signature,
+                    seq=1, head=head, public_key=mark.public_key, signature=mark.signature,
                 )
             )  # fmt: skip
             connection.execute(insert(ENTRIES).values(case_id=case, seq=1, line=line.decode()))
@@ -112,7 +115,8 @@ class CaseStore(CaseReader):
         Raises
         ------
         InputError
-            There is no such case; a record refers to something that the case does not have, or does not survive JSON.
+            There is no such case; a record refers to something that the case does not have, or does not survive JSON;
+            or it is evidence whose bytes were deleted from the case, or left out when it was taken in.
         IntegrityError
             The chain is broken at its end; nothing is added to it.
         """
@@ -177,24 +181,26 @@ class CaseStore(CaseReader):
         InputError
             As for `add_many`; or the case has these bytes with a laxer label or retention than is asked for now.
         """
-        sha256, size = self.files.put(data)
-        record = Evidence(
-            sha256=sha256,
-            media_type=media_type,
-            size=size,
-            role=role,
-            origin=origin,
-            collected_at=collected_at or chain.moment(at),
-            collected_by=by,
-            tlp=tlp,
-            personal_data=personal_data,
-            retain_until=retain_until,
-            derived_from=tuple(derived_from),
-        )
-        with self._chain(case, at) as writer:
-            if self._add(writer, record, by):
-                return record
-            return rules.first_stands(writer, record)
+        with self.files.drafted([data]) as (draft,):
+            record = Evidence(
+                sha256=draft.sha256,
+                media_type=media_type,
+                size=draft.size,
+                role=role,
+                origin=origin,
+                collected_at=collected_at or chain.moment(at),
+                collected_by=by,
+                tlp=tlp,
+                personal_data=personal_data,
+                retain_until=retain_until,
+                derived_from=tuple(derived_from),
+            )
+            with self._chain(case, at) as writer:
+                is_new = self._add(writer, record, by, draft)
+                if is_new:
+                    return record
+                values = writer.record_of("evidence", record.sha256)["evidence"]
+                return rules.first_stands(case, values, record)
 
     def note(self, case: str, remark: str, *, by: str, at: datetime | None = None) -> Note:
         """Add a remark."""
@@ -269,23 +275,35 @@ class CaseStore(CaseReader):
     def delete_evidence(
         self, case: str, sha256: str, reason: str, *, by: str, at: datetime | None = None
     ) -> Custody:
-        """Delete the bytes of an item, as retention asks for; its record and digest stay. Other cases keep theirs.
+        """Delete the bytes of an item, as retention asks for; its record and digest stay, the bytes never come back.
+
+        Where another case has the same bytes, the file stays for that one (see `holders`) and this one has it no more.
 
         Raises
         ------
         InputError
-            The case has no such item, or another case rests on the same bytes.
+            The case has no such item, or its bytes are gone already.
         """
         record = Custody(evidence=sha256, at=chain.moment(at), by=by, action="deleted", note=reason)
-        others = select(THINGS.c.case_id).where(
-            THINGS.c.kind == "evidence", THINGS.c.id == sha256, THINGS.c.case_id != case
-        )
-        with self._database.reading() as connection:
-            if other := connection.execute(others).scalars().first():
-                raise InputError(f"evidence {sha256[:12]}: case {other} rests on the same bytes")
-        self.add(case, record, by=by, at=at)
-        self.files.path(sha256).unlink(missing_ok=True)
+        with self._chain(case, at) as writer:
+            if writer.has("evidence", sha256) and not writer.has_bytes(sha256):
+                raise InputError(f"case {case}: it has no bytes of evidence {sha256[:12]} to delete")
+            self._add(writer, record, by)
+        self._remove_deleted()
         return record
+
+    def note_share(self, case: str, share: Share, *, head: str, at: datetime | None = None) -> None:
+        """Note what is about to leave; what stands in it was read when `head` was the last entry of the case.
+
+        Raises
+        ------
+        InputError
+            The case has another entry since then, so that the document is not what the journal would say.
+        """
+        with self._chain(case, at) as writer:
+            if writer.head != head:
+                raise InputError(f"case {case} was changed while it was shared; share it again")
+            self._add(writer, share, share.by)
 
     def note_workspace(
         self, case: str, head: str, entries: int, *, by: str, at: datetime | None = None
@@ -366,23 +384,36 @@ class CaseStore(CaseReader):
         replace_it: bool = False,
         at: datetime | None = None,
     ) -> portable.Exported:
-        """Write a case as one portable file, see `stillwatch.cases.portable.write`; the journal notes that it left."""
-        with self._stored(case) as source:
-            written = portable.write(
-                source, path, signer=signer or self._signer(), tlp=tlp, today=today, replace_it=replace_it
-            )
-        body = {"sha256": written.sha256, "tlp": tlp, "left_out": len(written.left_out), "by": by}
-        with self._chain(case, at) as writer:
-            writer.add(Planned(events.EXPORTED, body))
+        """Write a case as one portable file, see `stillwatch.cases.portable.written`; the journal notes that it left.
+
+        The file is there after the journal says so, and not before: a case that does not hold leaves none behind.
+        """
+        with self._sound(case) as source:
+            terms = strictest(source.connection, case)
+            with portable.written(
+                source, path, signer=signer or self._signer(), tlp=tlp, terms=terms, today=today, replace_it=replace_it
+            ) as written, self._chain(case, at) as writer:  # fmt: skip
+                body = {
+                    "sha256": written.sha256, "tlp": written.tlp, "left_out": len(written.left_out), "by": by,
+                }  # fmt: skip
+                writer.add(Planned(events.EXPORTED, body))
         return written
 
     def import_file(
-        self, path: Path, *, public_key: str = "", heads: Sequence[str] = (), as_case: str = ""
+        self,
+        path: Path,
+        *,
+        public_key: str = "",
+        heads: Sequence[str] = (),
+        as_case: str = "",
+        by: str = "",
+        at: datetime | None = None,
     ) -> tuple[str, int, Verified]:
         """Take in a portable file once everything in it is verified; before that nothing is written.
 
         A case that is here already, whatever its id, takes in what the file has beyond it, if the file's journal
-        continues the one here and its signer is known: this store, who signed an earlier import, or `public_key`.
+        continues the one here and its signer may continue it: this store; `public_key`; a key that was given for this
+        case before; where none ever was, the signer of the file that brought it.
 
         Parameters
         ----------
@@ -390,6 +421,8 @@ class CaseStore(CaseReader):
             As for `stillwatch.cases.portable.check_file`.
         as_case
             The id to give it, where its own is taken by another case.
+        by
+            Who takes it in.
 
         Returns
         -------
@@ -406,28 +439,57 @@ class CaseStore(CaseReader):
         with portable.opened(path) as source:
             found = portable.check_file(source, public_key=public_key, heads=heads)
             own = self._signer()
-            importing.keep_evidence(source, self.files)
-            known = {own.public_key, *([found.vouched] if found.pinned else [])}
-            with self._database.writing() as connection:
-                mark, new = importing.merge(
-                    connection, source, found, signer=own, known=known, as_case=as_case, marks=self._marks
-                )
+            known = [*self._known(), *([sealing.public_key_of(public_key)] if public_key else [])]
+            incoming = importing.Incoming(source, found, known, as_case, by, chain.moment(at))
+            with self._database.reading() as connection:
+                importing.check_place(connection, incoming, self._marks)
+            # What is refused has left nothing: the bytes get their names in the transaction that takes the case in.
+            with importing.evidence_of(source, self.files) as drafts:
+                importing.check_drafts(source, drafts)
+                with self._database.writing() as connection:
+                    mark, new = importing.merge(connection, incoming, signer=own, marks=self._marks)
+                    lock_files(connection)
+                    self.files.keep(drafts)
         self._note(mark)
         return mark.case, new, found
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _add(self, writer: Writer, record: Record, by: str) -> bool:
+    def _add(self, writer: Writer, record: Record, by: str, draft: Draft | None = None) -> bool:
         planned = events.plan(record, by)
-        rules.check(writer, record, self.files)
-        return writer.add(planned)
+        rules.check(writer, record)
+        is_new = writer.add(planned)
+        if isinstance(record, Evidence):
+            writer.hold_files()
+            if not writer.has_bytes(record.sha256):
+                raise InputError(
+                    f"case {writer.case}: the bytes of evidence {record.sha256[:12]} were deleted, or left out when "
+                    "the case was taken in: they do not come back into it. A case of their own can have them"
+                )
+            if draft is not None:
+                self.files.keep([draft])
+            rules.check_bytes(writer.case, record, self.files.size(record.sha256))
+        return is_new
+
+    def _remove_deleted(self) -> None:
+        """Remove the files of evidence that a journal says was deleted and that no case has any more.
+
+        Those of an earlier deletion, too, whose process was killed before it came to this.
+        """
+        with self._database.writing() as connection:
+            lock_files(connection, alone=True)
+            for sha256 in all_deleted(connection):
+                if self.files.has(sha256) and not holders(connection, sha256):
+                    self.files.path(sha256).unlink(missing_ok=True)
 
     @contextmanager
     def _chain(self, case: str, at: datetime | None = None) -> Iterator[Writer]:
         """The end of a case's chain; what the block adds is committed together, then the new head is noted."""
         signer = self._signer()
         with self._database.writing() as connection:
-            writer = Writer(connection, case, signer=signer, marks=self._marks, time=chain.moment(at))
+            writer = Writer(
+                connection, case, signer=signer, known=self._known(), marks=self._marks, time=chain.moment(at)
+            )
             yield writer
             mark = writer.finish()
         self._note(mark)

@@ -1,32 +1,47 @@
-"""A case on a screen: each claim with the answer to it, a seal, what was verified, what was exported."""
+"""A case on a screen: each claim with what became of it and the answer to it, a seal, what was verified or exported."""
 
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from stillwatch.cli import output
 
 if TYPE_CHECKING:
+    from stillwatch.cases.claims import Fallen
     from stillwatch.cases.portable import Exported
     from stillwatch.cases.verify import Verified
     from stillwatch.records import Case, Finding, Seal
 
 FEW = 20
+"""Rows of a list that are shown; the rest is counted. Whatever fell or was answered is always among them."""
 
 
 def show(case: Case, today: date | None = None) -> None:
     """Print a case."""
+    from stillwatch.cases.claims import fallen
+
     day = (today or datetime.now(UTC).date()).isoformat()
+    gone = fallen(case)
     output.line(f"{case.id}  {case.title}")
-    output.line(f"  {case.status}, {case.tlp}, opened {case.opened_at[:10]}")
+    status = "WITHDRAWN" if case.status == "withdrawn" else case.status
+    output.line(f"  {status}, {case.tlp}, opened {case.opened_at[:10]}")
+    if case.closing:
+        word = "withdrawn" if case.closing.withdrawn else "closed"
+        _words(word, f"{case.closing.at[:10]} {case.closing.by}: {case.closing.reason}")
     if case.subjects:
         _words("about", ", ".join(case.subjects))
-    for finding in case.findings[:FEW]:
-        _show_finding(case, finding, day)
-    if len(case.findings) > FEW:
-        output.line(f"\n{output.count(len(case.findings) - FEW, 'more finding')} (--json)")
+    if case.findings:
+        _words("findings", _counted(case, gone))
+    shown = _shown(case, gone)
+    for finding in shown:
+        _show_finding(case, finding, gone.get(finding.id), day)
+    if left := len(case.findings) - len(shown):
+        what = "fell with the case" if case.status == "withdrawn" else "stand"
+        output.line(f"\n{output.count(left, 'more finding')} that {what} (--json)")
     if whole := replies(case, "", day):
         output.line("\nTo the whole case")
         for words in whole:
@@ -44,9 +59,8 @@ def show(case: Case, today: date | None = None) -> None:
         for note in case.notes[-FEW:]:
             _words("note", f"{note.at[:10]} {note.by}: {note.text}")
     if case.notices or case.indicators:
-        output.line(
-            f"\n{output.count(len(case.notices), 'notice')}, {output.count(len(case.indicators), 'indicator')}"
-        )
+        indicators = output.count(len(case.indicators), "indicator")
+        output.line(f"\n{output.count(len(case.notices), 'notice')}, {indicators} filed")
     for seal in case.seals:
         output.line(
             f"sealed over {output.count(seal.seq, 'entry', 'entries')} at {seal.at[:19]} by {seal.by}"
@@ -83,6 +97,13 @@ def verified(found: Verified) -> None:
         known = "" if found.pinned else ", not known beforehand"
         output.line(f"  signed by {found.vouched}")
         output.line(f"  fingerprint {fingerprint(found.vouched)}{known}")
+    for one in found.imports:
+        brought = (
+            f"entries {one.first} to {one.last}" if one.first <= one.last else "what was left out before"
+        )
+        known = "" if one.named else ", not known beforehand"
+        output.line(f"  {brought}: taken in by {one.by or 'somebody'} on {one.at[:10]} from a file that")
+        output.line(f"    {fingerprint(one.public_key)} signed{known}")
     for kind, identity, reason in found.left_out[:10]:
         output.line(f"  not here: {kind} {identity[:12]}, {reason}")
     if len(found.left_out) > 10:
@@ -104,26 +125,50 @@ def exported(written: Exported) -> None:
 
 def replies(case: Case, finding: str, day: str) -> list[str]:
     """What was answered to a finding (or the whole case), and who was asked and has not answered."""
-    answers = [a for a in case.answers if a.finding == finding]
-    found = [f"{a.party}, {a.received_at[:10]}: {a.statement}" for a in answers]
-    for asked in case.asked:
-        if asked.finding == finding and asked.party not in {a.party for a in answers}:
+    from stillwatch.cases.claims import answered, answers_to, predecessors, questions
+
+    before = predecessors(case, finding)
+    found = [f"{a.party}, {a.received_at[:10]}: {a.statement}" for a in answers_to(case, finding)]
+    for old in before:
+        found += [
+            f"{a.party}, {a.received_at[:10]}, to the claim before: {a.statement}"
+            for a in answers_to(case, old)
+        ]
+    if finding:
+        whole = dict.fromkeys(a.party for a in answers_to(case, ""))
+        found += [f"{party} answered to the whole case, see below" for party in whole]
+    for asked in questions(case):
+        if asked.finding in (finding, "", *before) and not answered(case, asked):
             waiting = f"no answer by {asked.due}" if asked.due < day else f"asked, due {asked.due}"
-            found.append(f"{asked.party}: {waiting}")
+            about = " (about the whole case)" if finding and not asked.finding else ""
+            found.append(f"{asked.party}: {waiting}{about}")
     return found
 
 
-def _show_finding(case: Case, finding: Finding, day: str) -> None:
+def _counted(case: Case, gone: Mapping[str, Fallen]) -> str:
+    """``24: 22 stand, 1 withdrawn, 1 corrected``."""
+    states: Counter[str] = Counter(gone[f.id].state if f.id in gone else "stand" for f in case.findings)
+    parts = ", ".join(f"{n:,} {state}" for state, n in states.most_common())
+    return f"{len(case.findings):,}: {parts}"
+
+
+def _shown(case: Case, gone: Mapping[str, Fallen]) -> list[Finding]:
+    """The first of them, and every one that somebody withdrew, corrected, was asked about or answered."""
+    spoken = {q.finding for q in case.asked} | {a.finding for a in case.answers}
+    spoken |= {i for i, what in gone.items() if what.state != "withdrawn with its case"}
+    return [f for n, f in enumerate(case.findings) if n < FEW or f.id in spoken]
+
+
+def _show_finding(case: Case, finding: Finding, gone: Fallen | None, day: str) -> None:
     output.line()
-    gone = next((w for w in case.withdrawals if w.finding == finding.id), None)
-    state = "" if gone is None else "CORRECTED, " if gone.replaced_by else "WITHDRAWN, "
+    state = f"{gone.state.upper()}, " if gone else ""
     output.line(f"{finding.id[:12]}  {state}{finding.decision}: {finding.subject}")
     _words("claim", finding.claim)
     for words in replies(case, finding.id, day) or ["nobody was asked yet"]:
         _words("answer", words)
-    if gone is not None:
-        by = f"; see {gone.replaced_by[:12]}" if gone.replaced_by else ""
-        _words("withdrawn", f"{gone.at[:10]} {gone.by}: {gone.reason}{by}")
+    if gone and gone.state != "withdrawn with its case":
+        by = f"; see {gone.word.replaced_by[:12]}" if gone.word.replaced_by else ""
+        _words("withdrawn", f"{gone.word.at[:10]} {gone.word.by}: {gone.word.reason}{by}")
 
 
 def _words(name: str, text: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +19,17 @@ NEW = "new"
 """As the id of a case: open one."""
 
 
-def store(workspace: Path, url: str, *, create: bool = False) -> CaseStore:
-    """The case store of a workspace, or of the database at this URL with the workspace's files and key."""
+def store(workspace: Path, url: str, *, create: bool = False, known: Sequence[str] = ()) -> CaseStore:
+    """The case store of a workspace, or of the database at this URL with the workspace's files and key.
+
+    `known` are public keys besides the workspace's own whose signature over a case is taken.
+    """
     from stillwatch.cases.store import CaseStore
     from stillwatch.engine.tables import Workspace
 
     if url:
-        return CaseStore(url, folder=Workspace(workspace).cases)
-    return CaseStore(workspace, create=create)
+        return CaseStore(url, folder=Workspace(workspace).cases, known=known)
+    return CaseStore(workspace, known=known, create=create)
 
 
 def whoever(by: str) -> str:
@@ -36,6 +42,18 @@ def whoever(by: str) -> str:
         return "unknown"
 
 
+def day(text: str) -> date:
+    """The day on which dates are judged: as given, or today."""
+    from stillwatch.errors import InputError
+
+    if not text:
+        return datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise InputError(f"--today is a day such as 2026-11-24, found {text!r}") from problem
+
+
 def latest_scan(workspace: Path) -> Scan:
     """The scan that was saved last in a workspace."""
     from stillwatch import campaigns
@@ -45,11 +63,11 @@ def latest_scan(workspace: Path) -> Scan:
 
 def file_in(found: Scan, workspace: Path, url: str, case: str, *, everything: bool, by: str) -> None:
     """File a saved scan in a case, or in a new one, and say so."""
-    who = whoever(by)
+    who, ready = whoever(by), read_scan(found, workspace)
     with store(workspace, url, create=True) as cases:
         if case == NEW:
             case = cases.open(title_of(found), subjects=[f.subject for f in found.supported], by=who).id
-        filed, fresh = file_scan(cases, case, found, workspace, everything=everything, by=who)
+        filed, fresh = file_scan(cases, case, ready, everything=everything, by=who)
     output.note(f"{case}: {output.count(filed, 'finding')} filed, {fresh} of them new")
 
 
@@ -62,9 +80,47 @@ def title_of(scan: Scan) -> str:
     )
 
 
-def file_scan(
-    cases: CaseStore, case: str, scan: Scan, workspace: Path, *, everything: bool, by: str
-) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A saved scan, with all that is filed of it in memory: nothing of it can be missing once a case is open."""
+
+    scan: Scan
+    members: bytes
+    steps: bytes
+    head: str
+    """Of the workspace's journal."""
+    entries: int
+
+
+def read_scan(scan: Scan, workspace: Path) -> Ready:
+    """What is to be filed of a saved scan, read and checked before anything is written.
+
+    Raises
+    ------
+    InputError
+        A file of the scan cannot be read.
+    IntegrityError
+        The workspace's journal does not hold.
+    """
+    from stillwatch.cases.journal import Journal
+    from stillwatch.engine.tables import Workspace
+    from stillwatch.errors import InputError
+
+    place = Workspace(workspace)
+    journal = Journal(place.journal)
+    entries = journal.verify()
+    try:
+        folder = place.scans / (place.scans / "latest").read_text("utf-8").strip()
+        members, steps = ((folder / name).read_bytes() for name in ("members.parquet", "steps.sql"))
+    except OSError as problem:
+        raise InputError(
+            f"{problem.filename}: the scan cannot be filed without it: {problem.strerror}; scan again: "
+            "stillwatch campaigns scan"
+        ) from problem
+    return Ready(scan, members, steps, journal.head(), entries)
+
+
+def file_scan(cases: CaseStore, case: str, ready: Ready, *, everything: bool, by: str) -> tuple[int, int]:
     """File the supported findings of a saved scan (or every one), its run, its tables and the workspace's head.
 
     Returns
@@ -72,25 +128,27 @@ def file_scan(
     tuple
         How many findings were filed, and how many of them are new.
     """
-    from stillwatch.cases.journal import Journal
-    from stillwatch.engine.tables import Workspace
-
-    place = Workspace(workspace)
-    # What the findings cite is there before they are.
-    folder = place.scans / (place.scans / "latest").read_text("utf-8").strip()
-    # The members are pseudonyms of accounts: they stay with the provider unless somebody says otherwise.
+    scan = ready.scan
+    # What the findings cite is there before they are. The members are pseudonyms of accounts: they stay with the
+    # provider unless somebody says otherwise.
     tables = (
-        ("members.parquet", "application/vnd.apache.parquet", "members", "TLP:AMBER+STRICT", True),
-        ("steps.sql", "application/sql", "method as run", "TLP:AMBER", False),
+        (
+            "members.parquet",
+            ready.members,
+            "application/vnd.apache.parquet",
+            "members",
+            "TLP:AMBER+STRICT",
+            True,
+        ),
+        ("steps.sql", ready.steps, "application/sql", "method as run", "TLP:AMBER", False),
     )
-    for name, media_type, role, tlp, personal in tables:
+    for name, data, media_type, role, tlp, personal in tables:
         cases.add_evidence(
-            case, folder / name, media_type=media_type, role=role, origin=f"scan {scan.run.id[:12]}, {name}", by=by,
+            case, data, media_type=media_type, role=role, origin=f"scan {scan.run.id[:12]}, {name}", by=by,
             tlp=tlp, personal_data=personal,  # type: ignore[arg-type]
         )  # fmt: skip
     findings = scan.findings if everything else scan.supported
     added = cases.add_many(case, [scan.run, *findings], by=by)
-    journal = Journal(place.journal)
-    if entries := journal.verify():
-        cases.note_workspace(case, journal.head(), entries, by=by)
+    if ready.entries:
+        cases.note_workspace(case, ready.head, ready.entries, by=by)
     return len(findings), sum(added[1:])

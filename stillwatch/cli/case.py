@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillwatch.cli import _case_screen, _filing, case_documents, case_open, case_sharing, output
-from stillwatch.cli._options import HOME, ByOption, CaseArgument, JsonOption, StoreOption, WorkspaceOption
+from stillwatch.cli import (
+    _case_screen,
+    _filing,
+    case_documents,
+    case_evidence,
+    case_open,
+    case_sharing,
+    output,
+)
+from stillwatch.cli._options import (
+    HOME,
+    ByOption,
+    CaseArgument,
+    JsonOption,
+    StoreOption,
+    TodayOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from stillwatch.cases.verify import Verified
     from stillwatch.records import Case, Evidence, Finding, Run
+
+BEGINNING = 6
+"""Characters of an id that name it, where they name one only."""
 
 app = typer.Typer(help="What do we know, from what evidence, and what did they answer?", no_args_is_help=True)
 
@@ -63,6 +85,7 @@ def add(
     if not (files or note or findings or scan):
         raise InputError("nothing to add: give files, --note, --findings or --scan")
     who = _filing.whoever(by)
+    ready = _filing.read_scan(_filing.latest_scan(workspace), workspace) if scan else None
     kept: list[Evidence] = []
     with _filing.store(workspace, store) as cases:
         cases.must_have(case)
@@ -77,10 +100,8 @@ def add(
             run, listed = _findings_file(findings)
             cases.add_many(case, [run, *listed], by=who)
             output.note(f"{output.count(len(listed), 'finding')} filed")
-        if scan:
-            filed, fresh = _filing.file_scan(
-                cases, case, _filing.latest_scan(workspace), workspace, everything=everything, by=who
-            )
+        if ready:
+            filed, fresh = _filing.file_scan(cases, case, ready, everything=everything, by=who)
             output.note(f"{output.count(filed, 'finding')} filed, {fresh} of them new")
         if note:
             cases.note(case, note, by=who)
@@ -107,11 +128,14 @@ def ask(
     store: StoreOption = "",
 ) -> None:
     """Record that a party was asked to answer, and by when."""
+    import shlex
+
     with _filing.store(workspace, store) as cases:
         found = _finding(cases.get(case), finding) if finding else ""
         record = cases.ask(case, party, due=due, by=_filing.whoever(by), finding=found)
     output.line(f"{record.party} was asked to answer by {record.due}")
-    output.line(f"Next: stillwatch case answer {case}")
+    about = f" --finding {found[:12]}" if found else ""
+    output.line(f"Next: stillwatch case answer {case} {shlex.quote(party)} 'THEIR WORDS'{about}")
 
 
 @app.command()
@@ -131,9 +155,7 @@ def answer(
     store: StoreOption = "",
 ) -> None:
     """Record what a party says; every output shows it beside the claim, as large."""
-    import sys
-
-    words = sys.stdin.read() if statement == "-" else statement
+    words = _text("standard input", _content("-")) if statement == "-" else statement
     with _filing.store(workspace, store) as cases:
         found = _finding(cases.get(case), finding) if finding else ""
         record = cases.answer(
@@ -166,13 +188,9 @@ def withdraw(
             case, _finding(held, finding), reason, by=_filing.whoever(by),
             replaced_by=_finding(held, replaced_by) if replaced_by else "",
         )  # fmt: skip
-    carried = [n.id[:12] for n in held.notices if record.finding in n.findings and n.kind != "correction"]
+        due = _corrections(cases.get(case))
     output.line(f"finding {record.finding[:12]} is {'corrected' if record.replaced_by else 'withdrawn'}")
-    if carried:
-        output.line(
-            f"{output.count(len(carried), 'notice')} carried it and need a correction: {', '.join(carried)}"
-        )
-    output.line(f"Next: stillwatch case show {case}")
+    _next(case, due, "show")
 
 
 @app.command()
@@ -187,8 +205,9 @@ def close(
     """Close a case. Answers, withdrawals and corrections are still taken."""
     with _filing.store(workspace, store) as cases:
         cases.close_case(case, reason, by=_filing.whoever(by), withdrawn=withdrawn)
+        due = _corrections(cases.get(case)) if withdrawn else []
     output.line(f"{case} is {'withdrawn' if withdrawn else 'closed'}")
-    output.line(f"Next: stillwatch case seal {case}")
+    _next(case, due, "seal")
 
 
 @app.command()
@@ -206,6 +225,10 @@ def seal(
     signature_out: Annotated[
         Path | None, typer.Option(help="File for the signature, to have it time-stamped.")
     ] = None,
+    public_key: Annotated[
+        str,
+        typer.Option("--public-key", help="A key of yours that signed the case before this workspace's did."),
+    ] = "",
     by: ByOption = "",
     workspace: WorkspaceOption = HOME,
     store: StoreOption = "",
@@ -214,26 +237,32 @@ def seal(
     """Sign the state of a case. Note the printed head elsewhere: it shows a rollback, whoever did it."""
     from stillwatch.cases.evidence import write_whole
     from stillwatch.cases.sealing import Signer, timestamp_file
+    from stillwatch.errors import InputError
 
     who, moment = _filing.whoever(by), ""
     signer = Signer.of_pem(key) if key else None
-    with _filing.store(workspace, store) as cases:
+    if signature_out and (signature_out.is_dir() or not signature_out.parent.is_dir()):
+        raise InputError(f"{signature_out}: expected a file in a folder that is there; nothing was sealed")
+    with _filing.store(workspace, store, known=[public_key] if public_key else []) as cases:
         if timestamp:
             made, moment = cases.stamp(case, timestamp_file(timestamp), by=who, roots=tsa_root or [])
         else:
             made = cases.seal(case, by=who, signer=signer)
+    if json:
+        output.json_lines([asdict(made)])
+    else:
+        _case_screen.seal(made)
+        if moment:
+            output.line(
+                f"  time stamp   {moment}"
+                + ("" if tsa_root else " (who made it was not checked: --tsa-root)")
+            )
+    # Last, because the case is sealed whatever becomes of this file; the signature is in the case as well.
     if signature_out:
         write_whole(signature_out, bytes.fromhex(made.signature))
         output.note(f"signature: {signature_out}")
-    if json:
-        output.json_lines([asdict(made)])
-        return
-    _case_screen.seal(made)
-    if moment:
-        output.line(
-            f"  time stamp   {moment}" + ("" if tsa_root else " (who made it was not checked: --tsa-root)")
-        )
-    output.line(f"Next: stillwatch case verify {case}")
+    if not json:
+        output.line(f"Next: stillwatch case verify {case}")
 
 
 @app.command()
@@ -243,6 +272,12 @@ def verify(
     ] = None,
     public_key: PublicKeyOption = "",
     head: HeadOption = None,
+    allow_later: Annotated[
+        bool,
+        typer.Option(
+            "--allow-later", help="Take what the seals of --public-key do not cover on another's word."
+        ),
+    ] = False,
     workspace: WorkspaceOption = HOME,
     store: StoreOption = "",
     json: JsonOption = False,
@@ -254,8 +289,10 @@ def verify(
     found: list[Verified] = []
     names = list(targets or [])
     for name in [n for n in names if _is_file(n)]:
-        with portable.opened(Path(name)) as source:
-            found.append(portable.check_file(source, public_key=public_key, heads=heads))
+        with _broken_if_deformed(), portable.opened(Path(name)) as source:
+            found.append(
+                portable.check_file(source, public_key=public_key, heads=heads, later_too=allow_later)
+            )
     ids = [n for n in names if not _is_file(n)]
     if ids or not names:
         with _filing.store(workspace, store) as cases:
@@ -263,7 +300,10 @@ def verify(
             with output.progress("verifying") as update:
                 for number, case in enumerate(ids):
                     update(number / len(ids), case)
-                    found.append(cases.verify(case, public_key=public_key, heads=heads))
+                    with _broken_if_deformed():
+                        found.append(
+                            cases.verify(case, public_key=public_key, heads=heads, later_too=allow_later)
+                        )
     if json:
         output.json_lines({**asdict(v), "sealed": v.sealed} for v in found)
         return
@@ -285,7 +325,10 @@ def export(
 ) -> None:
     """Write a case as one file that verifies anywhere; evidence that is stricter or past its retention stays here."""
     from stillwatch.cases.sealing import Signer
+    from stillwatch.errors import InputError
 
+    if str(file) == "-":
+        raise InputError("a portable file is written to a file with a name, such as C-1.zip")
     signer = Signer.of_pem(key) if key else None
     with _filing.store(workspace, store) as cases:
         written = cases.export(case, file, by=_filing.whoever(by), tlp=tlp, signer=signer, replace_it=force)
@@ -301,6 +344,7 @@ def import_(
     public_key: PublicKeyOption = "",
     head: HeadOption = None,
     as_case: Annotated[str, typer.Option("--as", help="Id to give it, where its own is taken here.")] = "",
+    by: ByOption = "",
     workspace: WorkspaceOption = HOME,
     store: StoreOption = "",
     json: JsonOption = False,
@@ -314,7 +358,7 @@ def import_(
             portable.check_file(source, public_key=public_key, heads=tuple(head or ()))
     with _filing.store(workspace, store, create=True) as cases:
         case, fresh, found = cases.import_file(
-            file, public_key=public_key, heads=tuple(head or ()), as_case=as_case
+            file, public_key=public_key, heads=tuple(head or ()), as_case=as_case, by=_filing.whoever(by)
         )
     if json:
         output.json_lines([{"id": case, "new_entries": fresh, **asdict(found)}])
@@ -333,8 +377,11 @@ def list_(workspace: WorkspaceOption = HOME, store: StoreOption = "", json: Json
         output.json_lines(asdict(row) for row in rows)
         return
     output.table(
-        [(r.id, r.status, r.tlp, r.findings, r.evidence, r.entries, r.opened_at[:10], r.title) for r in rows],
-        ["CASE", "STATUS", "TLP", "FINDINGS", "EVIDENCE", "ENTRIES", "OPENED", "TITLE"],
+        [
+            (r.id, r.status, r.tlp, r.findings, r.withdrawn, r.evidence, r.entries, r.opened_at[:10], r.title)
+            for r in rows
+        ],
+        ["CASE", "STATUS", "TLP", "FINDINGS", "WITHDRAWN", "EVIDENCE", "ENTRIES", "OPENED", "TITLE"],
         words=True,
     )
     if rows:
@@ -343,15 +390,53 @@ def list_(workspace: WorkspaceOption = HOME, store: StoreOption = "", json: Json
 
 @app.command()
 def show(
-    case: CaseArgument, workspace: WorkspaceOption = HOME, store: StoreOption = "", json: JsonOption = False
+    case: CaseArgument,
+    today: TodayOption = "",
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+    json: JsonOption = False,
 ) -> None:
     """Show a case: each claim with the answer to it, what was withdrawn, evidence, seals."""
+    from stillwatch.cases.claims import fallen
+
     with _filing.store(workspace, store) as cases:
         found = cases.get(case)
     if json:
-        output.json_lines([asdict(found)])
+        gone = fallen(found)
+        states = [
+            {"state": gone[f.id].state if f.id in gone else "stands", **asdict(f)} for f in found.findings
+        ]
+        output.json_lines([{**asdict(found), "findings": states}])
         return
-    _case_screen.show(found)
+    _case_screen.show(found, _filing.day(today))
+
+
+def _corrections(case: Case) -> list[str]:
+    """Notices that carried what no longer stands, and of which a correction has still to be written."""
+    from stillwatch.cases.corrections import unwritten
+
+    return [n.id[:12] for group in unwritten(case) for n in group.notices]
+
+
+def _next(case: str, corrections: list[str], otherwise: str) -> None:
+    """What comes next after a withdrawal: first of all, whoever was told has to know."""
+    if not corrections:
+        output.line(f"Next: stillwatch case {otherwise} {case}")
+        return
+    many = output.count(len(corrections), "notice")
+    output.line(f"{many} carried it and must be corrected: {', '.join(corrections)}")
+    output.line(f"Next: stillwatch case notice {case} --kind correction")
+
+
+def _text(name: str, data: bytes | Path) -> str:
+    from stillwatch.errors import InputError
+
+    try:
+        return data.decode() if isinstance(data, bytes) else data.read_text("utf-8")
+    except UnicodeDecodeError as problem:
+        raise InputError(
+            f"{name}: expected text in UTF-8: {problem.reason} at byte {problem.start}"
+        ) from problem
 
 
 def _content(name: str) -> bytes | Path:
@@ -367,7 +452,19 @@ def _media_type(name: str) -> str:
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith(".zip") or Path(name).is_file()
+    """A file, unless it is called as a case is: that one is ``./C-1``."""
+    return re.fullmatch("C-[0-9]+", name) is None and (name.endswith(".zip") or Path(name).is_file())
+
+
+@contextmanager
+def _broken_if_deformed() -> Iterator[None]:
+    """What cannot even be read was changed as well as what has another digest."""
+    from stillwatch.errors import FormatError, IntegrityError
+
+    try:
+        yield
+    except FormatError as problem:
+        raise IntegrityError(problem.source, "of what was written", str(problem)) from problem
 
 
 def _findings_file(path: Path) -> tuple[Run, list[Finding]]:
@@ -386,19 +483,23 @@ def _findings_file(path: Path) -> tuple[Run, list[Finding]]:
 
 
 def _finding(case: Case, start: str) -> str:
-    """The id of the one finding whose id begins so, or whose subject is this."""
+    """The id of the one finding that has this subject, or whose id begins so; nobody hits one by chance."""
     from stillwatch.errors import InputError
 
-    matching = [f.id for f in case.findings if f.id.startswith(start)] or [
-        f.id for f in case.findings if f.subject == start
+    ids = [f.id for f in case.findings]
+    matching = [f.id for f in case.findings if f.subject == start] or [
+        i for i in ids if len(start) >= BEGINNING and i.startswith(start)
     ]
-    if len(matching) != 1:
-        what = "fits several findings" if matching else "is no finding"
-        names = ", ".join(f.id[:12] for f in case.findings[:5]) or "none"
-        raise InputError(f"{start[:80]!r} {what} of {case.id}; there are: {names}")
-    return matching[0]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(i[:12] for i in (matching or ids)[:5]) or "none"
+    if matching:
+        raise InputError(f"{start[:80]!r} fits more than one finding of {case.id}: {names}")
+    short = f" (give at least {BEGINNING} characters of an id)" if len(start) < BEGINNING else ""
+    raise InputError(f"{start[:80]!r} is no finding of {case.id}{short}; there are: {names}")
 
 
 case_open.add_to(app)
+case_evidence.add_to(app)
 case_documents.add_to(app)
 case_sharing.add_to(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,24 +50,27 @@ def open_(
     """Open a case; its id is C- and the next number. With --scan, all of it at one go."""
     who = _filing.whoever(by)
     found = _filing.latest_scan(workspace) if scan else None
-    _can_be_done(title, found, notice, pdf)
+    _can_be_done(title, found, notice, pdf, language)
+    ready = _filing.read_scan(found, workspace) if found else None
     subjects = list(subject or []) + ([f.subject for f in found.supported] if found else [])
     kinds = ("html", "pdf") if pdf else ("html",)
     with _filing.store(workspace, store, create=True) as cases:
         named = title or (_filing.title_of(found) if found else "")
         case = cases.open(named, tlp=tlp, subjects=list(dict.fromkeys(subjects)), by=who).id  # type: ignore[arg-type]
-        if found:
-            filed, _ = _filing.file_scan(cases, case, found, workspace, everything=everything, by=who)
-            output.note(f"{output.count(filed, 'finding')} filed")
-        if notice:
-            _notice(cases, case, notice, to or [], language, kinds, workspace, who)
-        sealed = cases.seal(case, by=who) if seal else None
-        held = cases.get(case)
+        with _named_if_cut_short(case):
+            if ready:
+                filed, _ = _filing.file_scan(cases, case, ready, everything=everything, by=who)
+                output.note(f"{output.count(filed, 'finding')} filed")
+            if notice:
+                _notice(cases, case, notice, to or [], language, kinds, workspace, who)
+            sealed = cases.seal(case, by=who) if seal else None
+            held = cases.get(case)
     if report:
         today = datetime.now(UTC).date()
         document = _drawing.report_of(held, day=today, language=language, by=who)
+        name = _drawing.report_name(document, case)
         for kind in kinds:
-            path = _drawing.write(_drawing.drawn(document, kind), None, workspace, f"{case}-report", kind)
+            path = _drawing.write(_drawing.drawn(document, kind), None, workspace, name, kind)
             output.note(f"report: {path}")
     if json:
         output.json_lines([{"id": held.id, "title": held.title, "tlp": held.tlp, "head": held.head}])
@@ -76,9 +81,24 @@ def open_(
     output.line(f"Next: stillwatch case {'show' if sealed else 'add'} {held.id}")
 
 
-def _can_be_done(title: str, found: Scan | None, notice: str, pdf: bool) -> None:
+@contextmanager
+def _named_if_cut_short(case: str) -> Iterator[None]:
+    """An error after a case was opened says so: who repeats the command would open another."""
+    try:
+        yield
+    except BaseException:
+        output.note(
+            f"{case} is open and lacks what follows; go on with it: stillwatch case add {case} --scan"
+        )
+        raise
+
+
+def _can_be_done(title: str, found: Scan | None, notice: str, pdf: bool, language_code: str) -> None:
     """Whatever cannot be done is said before a case is opened."""
+    from stillwatch.cases.languages import language
     from stillwatch.errors import InputError
+
+    language(language_code)
 
     if not (title or found):
         raise InputError("a case needs a title, or --scan, which gives it one")
@@ -101,7 +121,8 @@ def _notice(
     from stillwatch.cases.notices import Request, make_notice
 
     request = Request(_drawing.now(), who, addressees=tuple(to), language=language)
-    written, document = make_notice(cases.get(case), kind, request, today=datetime.now(UTC).date())  # type: ignore[arg-type]
+    today, cards = datetime.now(UTC).date(), _drawing.cards()
+    written, document = make_notice(cases.get(case), kind, request, today=today, cards=cards)  # type: ignore[arg-type]
     pages = {file: _drawing.drawn(document, file) for file in files}
     cases.add(case, written, by=who)
     for file, page in pages.items():

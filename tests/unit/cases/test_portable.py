@@ -23,7 +23,7 @@ from store_samples import AT, filled, finding, indicator, notice, run
 from stillwatch.cases import archive, portable
 from stillwatch.cases.archive import Packer, Unpacker
 from stillwatch.cases.portable import Portable, check_file
-from stillwatch.cases.sealing import Signer
+from stillwatch.cases.sealing import Signer, fingerprint
 from stillwatch.cases.store import CaseStore
 from stillwatch.errors import FormatError, InputError, IntegrityError, StillwatchError
 from stillwatch.records import Note
@@ -53,8 +53,14 @@ def test_a_case_comes_back_whole_elsewhere(store: CaseStore, other: CaseStore, t
     case = filled(store)
     before = store.get(case)
     path = export(store, case, tmp_path / "c.zip")
-    assert other.import_file(path)[:2] == (case, 16)
-    assert other.get(case) == before
+    assert other.import_file(path, by="bob")[:2] == (case, 16)
+    found = other.get(case)
+    taken = [step for step in found.custody if step.action == "imported"]
+    assert [step.evidence for step in taken] == [item.sha256 for item in before.evidence]
+    assert {(step.by, step.note) for step in taken} == {
+        ("bob", f"in a file that {fingerprint(store.public_key)} signed")
+    }
+    assert replace(found, custody=tuple(step for step in found.custody if step not in taken)) == before
     assert other.verify(case).entries == 16
     for item in before.evidence:
         assert b"".join(other.evidence(case, item.sha256)) == b"".join(store.evidence(case, item.sha256))
@@ -393,8 +399,10 @@ def test_a_signature_by_somebody_else(lite: CaseStore, other: CaseStore, tmp_pat
     with pytest.raises(IntegrityError, match="the signature"):
         other.import_file(path)
     path.write_bytes(packed(listed_anew(members, eve())))
-    # The seal inside is ours, so a known key vouches for what it sealed; the file as a whole is Eve's.
-    assert any("are vouched for by" in note for note in checked(path, public_key=lite.public_key).notes)
+    # The seal inside is ours and over everything before it; the file as a whole is Eve's, but leaves nothing out.
+    found = checked(path, public_key=lite.public_key)
+    assert (found.vouched, found.pinned) == (eve().public_key, False)
+    assert "the given key sealed entries 1 to 15" in found.notes
     unsealed = lite.open("Two").id
     path = export(lite, unsealed, tmp_path / "two.zip")
     path.write_bytes(packed(listed_anew(unpacked(path.read_bytes()), eve())))
@@ -490,7 +498,7 @@ def test_a_stranger_does_not_continue_our_case(lite: CaseStore, other: CaseStore
     other.import_file(tmp_path / "1.zip")
     other.note(case, "We confess.", by="eve")
     longer = export(other, case, tmp_path / "2.zip")
-    with pytest.raises(InputError, match=f"not known here, {other.public_key}"):
+    with pytest.raises(InputError, match=f"not known here for this case, {other.public_key}"):
         lite.import_file(longer)
     assert lite.verify(case).entries == 16
     assert lite.import_file(longer, public_key=other.public_key)[:2] == (case, 1)
@@ -543,8 +551,8 @@ def test_a_record_that_is_gone_is_not_excused_by_saying_so(
     with pytest.raises(IntegrityError, match="the record is gone"):
         other.verify(case)
     with other._database.writing() as connection:
-        connection.execute(text("update imports set manifest = replace(manifest, 'indicator', 'finding')"))
-    with pytest.raises(IntegrityError, match="the manifest of an import"):
+        connection.execute(text("update imports set content = replace(content, 'indicator', 'finding')"))
+    with pytest.raises(IntegrityError, match="the manifest of import 1"):
         other.verify(case)
 
 
@@ -556,7 +564,7 @@ def test_an_import_that_fails_late_writes_nothing_to_the_database(
     def broken(*_: Any) -> None:
         raise InputError("the disk is full")
 
-    monkeypatch.setattr("stillwatch.cases.importing._note_manifest", broken)
+    monkeypatch.setattr("stillwatch.cases.importing._note_import", broken)
     with pytest.raises(InputError, match="disk is full"):
         other.import_file(path)
     assert other.list() == ()

@@ -230,8 +230,17 @@ def test_deleted_evidence_keeps_its_record(lite: CaseStore) -> None:
     about = {"media_type": "text/plain", "role": "log", "origin": "a", "by": "ann"}
     shared = lite.add_evidence(other, b"shared", **about)
     lite.add_evidence(case, b"shared", **about)
-    with pytest.raises(InputError, match="case C-2 rests on the same bytes"):
-        lite.delete_evidence(case, shared.sha256, "retention", by="ann")
+    assert lite.holders(shared.sha256) == (case, other)
+    lite.delete_evidence(case, shared.sha256, "retention", by="ann")
+    assert lite.holders(shared.sha256) == (other,)
+    assert lite.verify(case).left_out[-1][1] == shared.sha256
+    assert b"".join(lite.evidence(other, shared.sha256)) == b"shared"
+    with pytest.raises(InputError, match=r"it has no bytes of evidence .* deleted"):
+        lite.evidence(case, shared.sha256)
+    with pytest.raises(InputError, match=r"no bytes of evidence .* to delete"):
+        lite.delete_evidence(case, shared.sha256, "again", by="ann")
+    lite.delete_evidence(other, shared.sha256, "retention", by="ann")
+    assert not lite.files.has(shared.sha256)
 
 
 WRITER = """
@@ -284,10 +293,10 @@ def test_a_newer_store_is_refused(reopen: Callable[[], CaseStore]) -> None:
     store.open("One")
     with store._database.writing() as connection:
         connection.execute(text("update schema_version set version = 99"))
-    with pytest.raises(InputError, match=r"schema version 99, this program knows 1; .*pip install -U"):
+    with pytest.raises(InputError, match=r"schema version 99, this program knows 2; .*pip install -U"):
         reopen()
     with store._database.writing() as connection:
-        connection.execute(text("update schema_version set version = 1"))
+        connection.execute(text("update schema_version set version = 2"))
     assert reopen().get("C-1").title == "One"
 
 
@@ -295,15 +304,15 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytes
     with CaseStore(tmp_path) as store:
         store.open("One")
 
-    def second(connection: Any) -> None:
+    def third(connection: Any) -> None:
         connection.execute(text("create table more (n integer)"))
 
-    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, second))
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, third))
     monkeypatch.setattr(migrations.migrate, "__defaults__", (migrations.STEPS,))
     with CaseStore(tmp_path) as store:
         assert store.get("C-1").title == "One"
         with store._database.reading() as connection:
-            assert migrations.version(connection) == 2
+            assert migrations.version(connection) == 3
             assert connection.execute(text("select count(*) from more")).scalar() == 0
 
 
