@@ -226,6 +226,40 @@ class Indicator:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """An imported indicator that its producer took back. It stays in the case, and is no longer to be looked for."""
+
+    indicator: str
+    """Digest of the Indicator."""
+    at: str
+    by: str
+    document: str
+    """sha256 of the document that took it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A document of indicators that left a case, and how it was asked for."""
+
+    at: str
+    by: str
+    format: str
+    producer: str
+    """As whom; only who shared something can take it back."""
+    tlp: TLP
+    sha256: str
+    """Of the document."""
+    version: str
+    """Time that the document gives to what it says; another content has a later one."""
+    state: str
+    """Digest of what decides that content: the last change of the case, the options and the program."""
+    findings: tuple[str, ...]
+    """Ids of the findings that it tells of, those that it takes back as well."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What was asked for. JSON values only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Custody:
     """One step in the life of a piece of evidence: who had it, when, and what was done."""
 
@@ -387,6 +421,12 @@ class Case:
     """Digest of the last entry of its journal."""
     closing: Closing | None = None
     """None: it was never closed."""
+    revocations: tuple[Revocation, ...] = ()
+    shares: tuple[Share, ...] = ()
+    opened: str = ""
+    """Digest of the first entry: which case it is, whatever its id."""
+    changed_at: str = ""
+    """Time of the last entry that changes what of the case may be shared."""
 
 
 def as_json(record: Any) -> str:
