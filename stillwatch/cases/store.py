@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, text
 
 from stillwatch.cases import chain, events, importing, portable, reading, rules, sealing
 from stillwatch.cases.database import lock_files

@@ -14,6 +14,7 @@ from importlib import import_module
 import typer
 
 import stillwatch
+from stillwatch.cli import output
 from stillwatch.errors import StillwatchError
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ def run() -> None:
         finally:
             sys.stdout.flush()
     except StillwatchError as error:
-        sys.stderr.write(f"stillwatch: {' '.join(str(error).split())}\n")
+        output.note(f"stillwatch: {' '.join(str(error).split())}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         _leave_quietly()

@@ -73,7 +73,9 @@ def table(
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON record a line on stdout."""
     for row in rows:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
+        # Half a character, as a name of a file can hold, is spelled as JSON spells it.
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 def note(text: str) -> None:
