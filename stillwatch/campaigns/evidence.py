@@ -39,7 +39,7 @@ def member_result(card: Card, bets: MemberBets, *, gamma: float, seed: int, note
         effect=bets.wins / bets.bets - bets.expected,
         effect_name="share of members alike, less the share of matched accounts",
         interval=(low - bets.expected, high - bets.expected),
-        assumptions=tuple(Assumption(text) for text in card.assumptions),
+        assumptions=tuple(Assumption(text.replace("gamma", f"{gamma:g}")) for text in card.assumptions),
         seed=seed,
         note=note,
     )

@@ -47,12 +47,13 @@ def in_digits(number: int, words: Mapping[str, str]) -> str:
 def draw(figure: Figure) -> str:
     """The chart of a figure as SVG, drawn from its data now; a stored document carries no drawing."""
     data = figure.data
-    title = str(data.get("title", ""))
+    title, code = str(data.get("title", "")), str(data.get("language", "en"))
     try:
         if figure.chart == "timeline":
-            return str(charts.timeline({str(k): float(v) for k, v in data.get("daily", {}).items()}, title))
+            daily = {str(k): float(v) for k, v in data.get("daily", {}).items()}
+            return str(charts.timeline(daily, title, code))
         evidence = [{str(k): bool(v) for k, v in member.items()} for member in data.get("evidence", [])]
-        return str(charts.membership(evidence, int(data.get("total", len(evidence))), title))
+        return str(charts.membership(evidence, int(data.get("total", len(evidence))), title, code))
     except (TypeError, ValueError, AttributeError, ArithmeticError) as problem:
         raise FormatError(f"a figure that cannot be drawn: {problem}", "content") from problem
 

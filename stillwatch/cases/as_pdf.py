@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,16 @@ def _block(block: Block, number: int, document: Document) -> tuple[dict[str, Any
     elif isinstance(block, Quote):
         out |= {"text": _spans(block.text), "by": _spans(block.by)}
     elif isinstance(block, Figure):
-        out |= {"svg": _svg(block), "alt": string(block.caption), "caption": _spans(block.caption)}
+        drawing = draw(block)
+        out |= {
+            "svg": _styled(_LABEL.sub("", drawing)),
+            "labels": [list(label) for label in _labels(drawing)],
+            "size": [float(x) for x in re.findall(r'viewBox="0 0 (\d+) ([\d.]+)"', drawing)[0]]
+            if drawing
+            else [],
+            "alt": _said(drawing) or string(block.caption),
+            "caption": _spans(block.caption),
+        }
     else:
         out |= {
             "caption": _spans(block.caption),
@@ -132,16 +142,30 @@ def _widths(table: Table) -> list[float]:
     return [round(s, 3) for s in shares]
 
 
-def _svg(figure: Figure) -> str:
-    """The chart with the colours and type that a page's style would give it."""
-    drawing = draw(figure)
+_LABEL = re.compile(r'<text(?: class="([a-z]+)")? x="([\d.]+)" y="([\d.]+)">([^<]*)</text>')
+
+
+def _said(drawing: str) -> str:
+    """What a chart shows, in words: its own text alternative."""
+    found = re.search(r'aria-label="([^"]*)"', drawing)
+    return html.unescape(found[1]) if found else ""
+
+
+def _labels(drawing: str) -> Iterator[tuple[str, float, float, str]]:
+    """Class, place and words of what is written in a chart.
+
+    typst writes them, because text inside an SVG keeps no way back to its characters where a script joins letters, and
+    such a page is not accessible.
+    """
+    for found in _LABEL.finditer(drawing):
+        yield found[1] or "", float(found[2]), float(found[3]), html.unescape(found[4])
+
+
+def _styled(drawing: str) -> str:
+    """A chart without its labels, with the colours that a page's style would give it."""
     if not drawing:
         return ""
-    style = (
-        "<style>text{fill:#1b1f24;font-family:'Libertinus Serif';font-size:12.5px}.soft{fill:#5a636e}"
-        ".end{text-anchor:end}.middle{text-anchor:middle}.grid{stroke:#d7dce2}.mark{fill:#2f6f8f}"
-        ".empty{fill:#e6eaee}</style>"
-    )
+    style = "<style>.grid{stroke:#d7dce2}.mark{fill:#2f6f8f}.empty{fill:#e6eaee}</style>"
     head, _, rest = drawing.partition(">")
     return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
 

@@ -25,7 +25,7 @@ def as_text(document: Document) -> str:
     title = plain(document.title, isolated)
     lines += [*wrapped(title, WIDTH), "=" * min(WIDTH, width(title)), ""]
     for label, value in document.head:
-        lines += _hanging(f"{plain(label, isolated)}:", plain(value, isolated), 4)
+        lines += _hanging(_label(plain(label, isolated), document), plain(value, isolated), 4)
     number = 0
     for section in document.sections:
         heading = plain(section.title, isolated)
@@ -58,13 +58,13 @@ def _block(number: int, block: Numbered, document: Document, isolated: bool) -> 
             )
     elif isinstance(block, Figure):
         yield from _numbered(label, plain(block.caption, isolated))
-        yield from (" " * INDENT + line for line in _figure(block))
+        yield from (" " * INDENT + line for line in _figure(block, document))
     else:
         yield from _numbered(label, plain(block.caption, isolated))
-        yield from _table(block, isolated)
+        yield from _table(block, document, isolated)
 
 
-def _figure(block: Figure) -> Iterator[str]:
+def _figure(block: Figure, document: Document) -> Iterator[str]:
     """What a picture shows, as far as a few lines of text can say it."""
     if block.chart == "timeline":
         daily = sorted((str(day), float(n)) for day, n in block.data.get("daily", {}).items())
@@ -74,18 +74,22 @@ def _figure(block: Figure) -> Iterator[str]:
         return
     evidence = [dict(member) for member in block.data.get("evidence", [])]
     for kind in dict.fromkeys(k for member in evidence for k in member):
-        yield from wrapped(
-            f"{kind}: {sum(bool(m.get(kind)) for m in evidence)} / {len(evidence)}", WIDTH - INDENT
-        )
+        held = sum(bool(m.get(kind)) for m in evidence)
+        yield from wrapped(f"{_label(kind, document)}{held} / {len(evidence)}", WIDTH - INDENT)
 
 
-def _table(table: Table, isolated: bool) -> Iterator[str]:
+def _label(label: str, document: Document) -> str:
+    """A label as it stands before what it labels."""
+    return label + document.words.get("colon", ": ")
+
+
+def _table(table: Table, document: Document, isolated: bool) -> Iterator[str]:
     pad = " " * INDENT
     rows = [[plain(cell, isolated) for cell in row] for row in table.rows]
     head = [plain(cell, isolated) for cell in table.head]
     if not head:
         for label, value in rows:
-            yield from (pad + line for line in _hanging(f"{label}:", value, 4, WIDTH - INDENT))
+            yield from (pad + line for line in _hanging(_label(label, document), value, 4, WIDTH - INDENT))
         return
     every = [head, *rows]
     widths = [max(width(row[i]) for row in every) for i in range(len(head))]
@@ -100,7 +104,7 @@ def _table(table: Table, isolated: bool) -> Iterator[str]:
     for row in rows:
         yield pad + "-" * 8
         for label, cell in zip(head, row, strict=True):
-            yield from (pad + line for line in _hanging(f"{label}:", cell, 4, WIDTH - INDENT))
+            yield from (pad + line for line in _hanging(_label(label, document), cell, 4, WIDTH - INDENT))
 
 
 def plain(text: Text, isolated: bool) -> str:
@@ -125,7 +129,7 @@ def _numbered(label: str, text: str) -> Iterator[str]:
 
 
 def _hanging(label: str, text: str, indent: int, most: int = WIDTH) -> list[str]:
-    lines = wrapped(f"{label} {text}" if text else label, most - indent)
+    lines = wrapped(label + text if text else label.rstrip(), most - indent)
     return [lines[0], *(" " * indent + line for line in lines[1:])]
 
 

@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from datetime import date
 from typing import cast
 
+from stillwatch.cases.case_summary import DECISIONS, summary
 from stillwatch.cases.claims import (
     code,
     decision_words,
+    fallen,
     joined,
     last_delivery,
     name_of,
     user,
     whole_case,
-    withdrawal_of,
 )
 from stillwatch.cases.content import (
     METHOD,
@@ -37,8 +38,10 @@ from stillwatch.cases.content import (
 )
 from stillwatch.cases.finding_section import finding_sections
 from stillwatch.cases.languages import Language, language
+from stillwatch.cases.own_words import marked, own
+from stillwatch.cases.plain_words import colon
 from stillwatch.cases.sources import source_map
-from stillwatch.records import Card, Case, Decision, Finding, Run
+from stillwatch.records import Card, Case, Finding, Run
 
 FULL = 40
 """Findings told in full."""
@@ -46,10 +49,8 @@ WITHDRAWN = 100
 """Withdrawn findings that have a section of their own; a table lists them all."""
 ROWS = 300
 """Rows of one table."""
-TOLD = 5
-"""Supported findings told in the summary."""
 INPUTS = 20
-DECISIONS: tuple[Decision, ...] = ("supported", "inconclusive", "not supported", "not tested")
+SUBJECTS = 5
 
 
 def case_report(
@@ -90,14 +91,14 @@ def case_report(
     """
     lang = language(language_code)
     known = {card.name: card for card in cards}
-    gone = {w.finding for w in case.withdrawals}
+    gone = fallen(case)
     ordered = sorted(case.findings, key=lambda f: _rank(f, f.id in gone))
     told, short = _told(case, ordered)
 
     def party(name: str) -> Text:
         return user(name) or lang.say("answer.party")
 
-    sections = [_summary(case, ordered, lang)]
+    sections = [summary(case, ordered, lang)]
     answers = whole_case(case, lang, today, party, "report.answers_claim")
     if answers is not None:
         sections.append(Section(lang.say("report.answers"), (answers,), mark="answers"))
@@ -126,7 +127,7 @@ def case_report(
         kind="report",
         language=lang.code,
         direction=lang.direction,
-        title=lang.say("report.title", case=case.id, title=case.title),
+        title=lang.say("report.title", case=case.id, title=own(case.title, lang)),
         tlp=case.tlp,
         classification="",
         created_at=created_at,
@@ -151,13 +152,13 @@ def marks(case: Case, lang: Language) -> tuple[Text, ...]:
 def words(lang: Language) -> dict[str, str]:
     """What renderers need to know of a language."""
     page, of = (lang.messages[f"word.{w}"] for w in ("page", "of"))
-    return {"page": page, "of": of, "digits": lang.digits}
+    return {"page": page, "of": of, "digits": lang.digits, "colon": lang.messages["word.colon"]}
 
 
 def tlp_words(tlp: str, lang: Language) -> Text:
     """``TLP:AMBER``, and what it means."""
     key = tlp.removeprefix("TLP:").lower().replace("+", "_")
-    return (*code(tlp), Span(": "), *lang.say(f"tlp.{key}"))
+    return (*code(tlp), colon(lang), *lang.say(f"tlp.{key}"))
 
 
 def _head(case: Case, lang: Language, created_at: str, author: str) -> tuple[tuple[Text, Text], ...]:
@@ -171,8 +172,8 @@ def _head(case: Case, lang: Language, created_at: str, author: str) -> tuple[tup
     if author:
         rows.append((lang.say("head.written_by"), user(author)))
     if case.subjects:
-        shown = [user(s) for s in case.subjects[:TOLD]]
-        if len(case.subjects) > TOLD:
+        shown = [user(s) for s in case.subjects[:SUBJECTS]]
+        if len(case.subjects) > SUBJECTS:
             shown.append((Span("…"),))
         rows.append((lang.say("head.subjects"), joined(shown, ", ")))
     return tuple(rows)
@@ -187,7 +188,7 @@ def _rank(finding: Finding, gone: bool) -> tuple[int, bool, float, str]:
 def _told(case: Case, ordered: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """Findings told in full; and those of which claim and answer are shown, because somebody was asked or one of
     them was withdrawn."""
-    gone = {w.finding for w in case.withdrawals}
+    gone = fallen(case)
     supported = [f for f in ordered if f.decision == "supported" and f.id not in gone]
     asked = {a.finding for a in case.asked} | {a.finding for a in case.answers}
     told = [f for f in supported if f.id in asked] + [f for f in supported if f.id not in asked]
@@ -199,58 +200,9 @@ def _told(case: Case, ordered: Sequence[Finding]) -> tuple[list[Finding], list[F
     return full, [*spoken, *quiet[:WITHDRAWN]]
 
 
-def _summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
-    gone = {w.finding for w in case.withdrawals}
-    standing = [f for f in ordered if f.id not in gone]
-    counts = {d: sum(f.decision == d for f in standing) for d in DECISIONS}
-    supported = [f for f in standing if f.decision == "supported"]
-    blocks: list[Block] = [
-        Paragraph(lang.say("report.evidence_not_accusation")),
-        Paragraph(
-            lang.say(
-                "report.counts",
-                findings=lang.count("findings", len(case.findings)),
-                supported=counts["supported"],
-                inconclusive=counts["inconclusive"],
-                not_supported=counts["not supported"],
-                not_tested=counts["not tested"],
-                withdrawn=len(case.findings) - len(standing),
-            ),
-            (case.id,),
-        ),
-    ]
-    if not supported:
-        blocks.append(Paragraph(lang.say("report.nothing"), (case.id,)))
-    for finding in supported[:TOLD]:
-        blocks.append(Paragraph(_told_plainly(finding, lang), (finding.id,)))
-        if names := [a.name for a in finding.alternatives if a.excluded is False]:
-            said = lang.say(
-                "report.open_questions",
-                subject=name_of(finding),
-                names=joined([user(n) for n in names], lang.messages["word.list"]),
-            )
-            blocks.append(Paragraph(said, (finding.id,)))
-    if len(supported) > TOLD:
-        blocks.append(Paragraph(lang.say("report.more_supported", n=len(supported) - TOLD), (case.id,)))
-    blocks.append(Paragraph(lang.say("report.not_said")))
-    return Section(lang.say("report.summary"), tuple(blocks), mark="summary")
-
-
-def _told_plainly(finding: Finding, lang: Language) -> Text:
-    found, needed = finding.log_evalue, finding.log_evalue_needed
-    if found is None or found <= 0 or needed is None:
-        return lang.say("report.supported", subject=name_of(finding), claim=finding.claim)
-    return lang.say(
-        "report.supported_sure",
-        subject=name_of(finding),
-        claim=finding.claim,
-        odds=lang.odds(found),
-        needed=lang.odds(needed),
-    )
-
-
 def _how_to_read(lang: Language) -> Section:
-    keys = ("read_decisions", "read_odds", "read_not", "read_interval")
+    keys = ["read_decisions", "read_odds", "read_not", "read_interval"]
+    keys += [] if lang.code == "en" else ["originals"]
     return Section(
         lang.say("report.how_to_read"),
         tuple(Paragraph(lang.say(f"report.{key}"), (THIS,)) for key in keys),
@@ -258,22 +210,23 @@ def _how_to_read(lang: Language) -> Section:
 
 
 def _overview(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
-    rows = []
+    rows, gone = [], fallen(case)
     for finding in ordered[:ROWS]:
-        gone = withdrawal_of(case, finding.id)
-        decision = decision_words(finding, lang)
-        if gone is not None:
-            decision = lang.say("decision.corrected" if gone.replaced_by else "decision.withdrawn")
-        found = finding.log_evalue
-        odds = lang.odds(found) if found is not None and found > 0 else lang.say("word.nothing_against")
+        decision, odds = decision_words(finding, lang), _chance(finding, lang)
+        why = own(str(finding.details.get("reason") or ""), lang)
+        if finding.id in gone:
+            # A figure beside what no longer stands would still be read as one.
+            corrected = gone[finding.id].state == "corrected"
+            decision = lang.say("decision.corrected" if corrected else "decision.withdrawn")
+            odds, why = (Span("–"),), user(gone[finding.id].word.reason)
         counts = [finding.details.get(key) for key in ("accounts", "exchanges")]
         rows.append(
             (
                 user(name_of(finding)),
                 decision,
-                odds if found is not None else lang.say("word.not_tested"),
+                odds,
                 *(lang.text(n) if isinstance(n, int) else (Span("–"),) for n in counts),
-                user(str(finding.details.get("reason") or finding.details.get("takes") or "")),
+                why or (Span("–"),),
             )
         )
     head = tuple(
@@ -282,6 +235,13 @@ def _overview(case: Case, ordered: Sequence[Finding], lang: Language) -> Section
     rests = tuple(f.id for f in ordered[:ROWS])
     blocks: list[Block] = [Table(lang.say("report.findings_table"), head, tuple(rows), rests or (case.id,))]
     return Section(lang.say("report.findings"), (*blocks, *left_out(len(ordered), case, lang)))
+
+
+def _chance(finding: Finding, lang: Language) -> Text:
+    found = finding.log_evalue
+    if found is None:
+        return lang.say("word.not_tested")
+    return lang.odds(found) if found > 0 else lang.say("word.nothing_against")
 
 
 def left_out(n: int, case: Case, lang: Language, most: int = ROWS) -> list[Block]:
@@ -300,7 +260,10 @@ def _listed(
     if not rows:
         return Section(title, (Paragraph(lang.say(f"report.{key}_none"), (case.id,)),))
     head = tuple(lang.say(f"column.{c}") for c in columns)
-    table = Table(lang.say(f"report.{key}_table"), head, tuple(rows), (case.id,))
+    caption = lang.say(f"report.{key}_table")
+    # What somebody wrote down about evidence and custody is told as it was written.
+    caption = marked(caption, lang) if key in ("evidence", "custody") else caption
+    table = Table(caption, head, tuple(rows), (case.id,))
     return Section(title, (table, *left_out(n, case, lang)))
 
 
@@ -372,13 +335,13 @@ def _custody(case: Case, lang: Language) -> Section:
 
 def _methods(told: Sequence[Finding], cards: dict[str, Card], lang: Language) -> list[Section]:
     used = dict.fromkeys(r.test.partition("@")[0] for f in told for r in f.results)
-    sections = [Section(lang.say("report.methods"), ())]
+    sections = [Section(lang.say("report.methods"), _gammas(told, lang))]
     for name in used:
         if name not in cards:
             continue
         card = cards[name]
         rows = (
-            (lang.say("method.question"), user(card.question)),
+            (lang.say("method.question"), own(card.question, lang)),
             (lang.say("method.null"), user(card.null)),
             (lang.say("method.unit"), user(card.unit)),
             (lang.say("method.looks_same"), joined([user(x) for x in card.looks_same], "\n")),
@@ -386,12 +349,21 @@ def _methods(told: Sequence[Finding], cards: dict[str, Card], lang: Language) ->
             (lang.say("method.sources"), joined([user(x) for x in card.sources], "\n")),
         )
         label = f"{card.name}@{card.version}"
-        table = Table(code(label), (), rows, (METHOD + label,))
-        sections.append(Section(user(card.title), (table,), 2, (METHOD + label,)))
+        table = Table(marked(code(label), lang), (), rows, (METHOD + label,))
+        sections.append(Section(own(card.title, lang), (table,), 2, (METHOD + label,)))
     if len(sections) == 1:
         none = Paragraph(lang.say("report.methods_none"))
         return [Section(lang.say("report.methods"), (none,))]
     return sections
+
+
+def _gammas(told: Sequence[Finding], lang: Language) -> tuple[Paragraph, ...]:
+    """What the cards mean by gamma, and which it was."""
+    used = {float(g): f.id for f in told if isinstance(g := f.details.get("gamma"), (int, float))}
+    if not used:
+        return ()
+    said = joined([lang.text(gamma) for gamma in sorted(used)], lang.messages["word.list"])
+    return (Paragraph(lang.say("report.methods_gamma", gamma=said), tuple(used.values())),)
 
 
 def _runs(case: Case, lang: Language) -> Section:

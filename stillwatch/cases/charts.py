@@ -14,7 +14,9 @@ from datetime import date
 
 from markupsafe import Markup, escape
 
-from stillwatch.cases.words import day, every_day, number, plural, short_day, visible
+from stillwatch.cases.content import Text, string
+from stillwatch.cases.languages import Language, language
+from stillwatch.cases.words import every_day, visible
 
 WIDTH = 720
 _LABEL = 30
@@ -23,7 +25,7 @@ _BARS = 200
 """More days than this are drawn as weeks, or spans of weeks."""
 
 
-def timeline(daily: Mapping[str, float], title: str) -> Markup:
+def timeline(daily: Mapping[str, float], title: str, code: str = "en") -> Markup:
     """Exchanges per day as bars.
 
     Parameters
@@ -32,20 +34,22 @@ def timeline(daily: Mapping[str, float], title: str) -> Markup:
         ISO day -> number of exchanges; days between the first and the last that are missing count 0.
     title
         Text alternative begins with it.
+    code
+        Language of what is written in the picture.
 
     Returns
     -------
     Markup
         An ``<svg>``; empty if `daily` holds no day.
     """
-    days = every_day(daily)
+    days, lang = every_day(daily), language(code)
     if not days:
         return Markup("")
-    unit = "day"
+    first, last, unit = days[0][0], days[-1][0], lang.say("chart.one_day")
     if len(days) > _BARS:
         together = 7 * math.ceil(len(days) / (7 * _BARS))
         days = _merge(days, together)
-        unit = "week" if together == 7 else f"{together // 7}-week span"
+        unit = lang.say("chart.one_week") if together == 7 else lang.say("chart.weeks", n=together // 7)
     left, right, top, bottom, height = 64, 8, 10, 26, 190
     top_value, ticks = _scale(max(count for _, count in days))
     plot_width, plot_height = WIDTH - left - right, height - top - bottom
@@ -56,9 +60,13 @@ def timeline(daily: Mapping[str, float], title: str) -> Markup:
         return top + plot_height * (1 - value / top_value)
 
     peak = max(days, key=lambda d: d[1])
-    said = (
-        f"{title}: {len(days)} {unit}s from {day(days[0][0].isoformat())} to {day(days[-1][0].isoformat())}; "
-        f"at most {number(peak[1])} exchanges in a {unit}, on {day(peak[0].isoformat())}"
+    said = lang.say(
+        "chart.said_daily",
+        title=title,
+        unit=unit,
+        days=lang.say("number.days", first=first, last=last),
+        peak=lang.text(peak[1]),
+        at=peak[0],
     )
     parts: list[str | Markup] = []
     for tick in ticks:
@@ -67,7 +75,7 @@ def timeline(daily: Mapping[str, float], title: str) -> Markup:
         )
         parts.append(
             Markup('<text class="end" x="{}" y="{:.1f}">{}</text>').format(
-                left - 8, y(tick) + 4, number(tick)
+                left - 8, y(tick) + 4, lang.number(tick)
             )
         )
     for position, (when, count) in enumerate(days):
@@ -75,17 +83,17 @@ def timeline(daily: Mapping[str, float], title: str) -> Markup:
             f'x="{left + position * step + gap / 2:.2f}" y="{y(count):.1f}" '
             f'width="{step - gap:.2f}" height="{top + plot_height - y(count):.1f}"'
         )
-        tip = f"{day(when.isoformat())}: {number(count)}"
+        tip = f"{lang.day(when)}{lang.messages['word.colon']}{lang.number(count)}"
         parts.append(f'<rect class="mark" {box}><title>{escape(tip)}</title></rect>')
     every = math.ceil(len(days) / 10)
     for position in range(0, len(days), every):
         x = left + (position + 0.5) * step
-        label = short_day(days[position][0])
+        label = lang.short_day(days[position][0])
         parts.append(Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>').format(x, height - 6, label))
     return _svg(height, said, parts)
 
 
-def membership(evidence: Sequence[Mapping[str, bool]], total: int, title: str) -> Markup:
+def membership(evidence: Sequence[Mapping[str, bool]], total: int, title: str, code: str = "en") -> Markup:
     """Accounts as columns, kinds of evidence as rows: filled where this evidence ties the account to the group.
 
     Parameters
@@ -96,12 +104,15 @@ def membership(evidence: Sequence[Mapping[str, bool]], total: int, title: str) -
         Accounts of the group; larger than ``len(evidence)`` if only some are shown.
     title
         Text alternative begins with it.
+    code
+        Language of what is written in the picture.
 
     Returns
     -------
     Markup
         An ``<svg>``; empty without accounts or kinds.
     """
+    lang = language(code)
     kinds = list(dict.fromkeys(kind for account in evidence for kind in account))
     if not kinds:
         return Markup("")
@@ -111,8 +122,8 @@ def membership(evidence: Sequence[Mapping[str, bool]], total: int, title: str) -
     order = sorted(
         evidence, key=lambda a: ([not a.get(kind) for kind in kinds].count(True), _pattern(a, kinds))
     )
-    left, right, top, row, foot = 214, 88, 6, 26, 26
-    height = top + row * len(kinds) + foot
+    left, right, top, row, below = 214, 88, 6, 26, 26
+    height = top + row * len(kinds) + below
     step = (WIDTH - left - right) / len(order)
     parts: list[str | Markup] = []
     for position, kind in enumerate(kinds):
@@ -129,25 +140,31 @@ def membership(evidence: Sequence[Mapping[str, bool]], total: int, title: str) -
             Markup('<text class="end" x="{}" y="{}">{}</text>').format(left - 10, y + row / 2 + 4, _cut(kind))
         )
         parts.append(
-            Markup('<text x="{}" y="{}">{} of {}</text>').format(
-                WIDTH - right + 8, y + row / 2 + 4, number(held[kind]), number(len(order))
+            Markup('<text x="{}" y="{}">{}</text>').format(
+                WIDTH - right + 8, y + row / 2 + 4, string(_of(held[kind], len(order), lang))
             )
         )
-    shown = plural(len(order), "account") + (f" of {number(total)}" if total > len(order) else "")
-    parts.append(
-        Markup('<text class="soft" x="{}" y="{}">{}</text>').format(
-            left, height - 8, f"one column is one account; {shown}"
-        )
+    shown = lang.count("accounts", len(order))
+    foot = (
+        lang.say("chart.column_of", accounts=shown, total=total)
+        if total > len(order)
+        else lang.say("chart.column", accounts=shown)
     )
-    said = f"{title}: " + "; ".join(
-        f"{visible(kind)} ties {held[kind]} of {len(order)} accounts" for kind in kinds
-    )
+    parts.append(Markup('<text class="soft" x="{}" y="{}">{}</text>').format(left, height - 8, string(foot)))
+    rows = [
+        string(lang.say("chart.row", kind=kind, count=_of(held[kind], len(order), lang))) for kind in kinds
+    ]
+    said = lang.say("chart.said_ties", title=title, rows=lang.messages["word.list"].join(rows))
     return _svg(height, said, parts)
 
 
-def _svg(height: float, said: str, parts: Sequence[str | Markup]) -> Markup:
+def _of(k: int, n: int, lang: Language) -> Text:
+    return lang.say("number.of", k=k, n=n)
+
+
+def _svg(height: float, said: Text, parts: Sequence[str | Markup]) -> Markup:
     head = Markup('<svg class="chart" role="img" viewBox="0 0 {} {}" aria-label="{}">').format(
-        WIDTH, height, said
+        WIDTH, height, string(said)
     )
     return head + Markup("").join(Markup(part) for part in parts) + Markup("</svg>")
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from stillwatch.cases.content import Beside, Panel, Paragraph, Quote, Span, Text
 from stillwatch.cases.languages import Language
+from stillwatch.cases.own_words import own
 from stillwatch.errors import InputError
 from stillwatch.records import Answer, Asked, Case, Closing, Delivery, Finding, Withdrawal
 
@@ -185,12 +186,12 @@ def claim_panel(case: Case, finding: Finding, lang: Language) -> Panel:
     if gone is not None:
         new = replacement(case, gone)
         at = (Span(lang.day(gone.at)),)
-        said = user(finding.claim)
+        said = own(finding.claim, lang)
         text = (
             lang.say("finding.claim_withdrawn", at=at, reason=user(gone.reason), claim=said)
             if new is None
             else lang.say(
-                "finding.claim_corrected", at=at, reason=user(gone.reason), claim=said, new=user(new.claim)
+                "finding.claim_corrected", at=at, reason=user(gone.reason), claim=said, new=own(new.claim, lang)
             )
         )
         sources = (finding.id,) if new is None else (finding.id, new.id)
@@ -198,11 +199,11 @@ def claim_panel(case: Case, finding: Finding, lang: Language) -> Panel:
     decision = decision_words(finding, lang)
     why = str(finding.details.get("reason") or "")
     said = (
-        lang.say("finding.decision_why", decision=decision, why=user(why))
+        lang.say("finding.decision_why", decision=decision, why=own(why, lang))
         if why
         else lang.say("finding.decision", decision=decision)
     )
-    blocks = (Paragraph(user(finding.claim), (finding.id,)), Paragraph(said, (finding.id,)))
+    blocks = (Paragraph(own(finding.claim, lang), (finding.id,)), Paragraph(said, (finding.id,)))
     return Panel(lang.say("finding.claim"), blocks)
 
 
@@ -223,7 +224,7 @@ def whole_case(case: Case, lang: Language, today: date, party: Party, title: str
     gone = fallen(case)
     standing = [f for f in case.findings if f.decision == "supported" and f.id not in gone]
     claims = tuple(
-        Paragraph(lang.say("report.supported", subject=name_of(f), claim=f.claim), (f.id,))
+        Paragraph(lang.say("report.supported", subject=name_of(f), claim=own(f.claim, lang)), (f.id,))
         for f in standing[:CLAIMS]
     )
     if len(standing) > CLAIMS:

@@ -71,6 +71,9 @@ class Language:
     """The ten digits."""
     months: tuple[str, ...]
     day_pattern: str
+    short_months: tuple[str, ...]
+    short_day_pattern: str
+    """Of a day beside an axis, without its year."""
     messages: Mapping[str, str]
     counted: Mapping[str, Mapping[str, str]]
 
@@ -144,6 +147,36 @@ class Language:
             day=number, month=self.months[value.month - 1], year=self._own(str(value.year))
         )
 
+    def short_day(self, when: date) -> str:
+        """``2 Nov``, as it stands beside an axis."""
+        return self.short_day_pattern.format(
+            day=self._own(str(when.day)), month=self.short_months[when.month - 1]
+        )
+
+    def power(self, log_value: float) -> Text:
+        """A number given by its natural logarithm, with two digits: ``0.4``, ``3,400``, ``5.5 × 10⁵``.
+
+        Works far outside the range of floats.
+        """
+        if math.isinf(log_value):
+            return (Span(self._own("0") if log_value < 0 else "∞", "user"),)
+        tens = log_value / math.log(10)
+        if -2 < tens < 4:
+            return (
+                Span(self._own(f"{math.exp(log_value):,.0f}" if tens >= 2 else f"{math.exp(log_value):.2g}")),
+            )
+        exponent = math.floor(tens)
+        mantissa = round(10 ** (tens - exponent), 1)
+        if mantissa >= 10:
+            mantissa, exponent = 1.0, exponent + 1
+        return self.say("number.times", m=(Span(self._own(f"{mantissa:g}")),), power=self._ten_to(exponent))
+
+    def _ten_to(self, exponent: int) -> Text:
+        """A power of ten. No raised digits but the European ones are in Unicode: elsewhere the exponent is a word."""
+        plain = self.digits == "0123456789"
+        k = raised(exponent) if plain else self._own(str(exponent).replace("-", "\u2212"))
+        return self.say("number.ten_to", k=(Span(k, "user" if exponent < 0 else "plain"),))
+
     def odds(self, log_value: float) -> Text:
         """``1 in N`` for a p- or e-value given by its natural logarithm; beyond a million, ``1 in 10^k``.
 
@@ -155,7 +188,7 @@ class Language:
             # Two digits, downwards.
             size = 10 ** max(0, math.floor(math.log10(max(n, 1) + 1e-9)) - 1)
             return self.say("number.one_in", n=math.floor(n / size + 1e-9) * size)
-        return self.say("number.one_in", n=(Span("10" + raised(math.floor(tens + 1e-9)), "user"),))
+        return self.say("number.one_in", n=self._ten_to(math.floor(tens + 1e-9)))
 
     def _own(self, plain: str) -> str:
         swapped = plain.replace(",", "\0").replace(".", self.point).replace("\0", self.group)
@@ -200,6 +233,8 @@ def language(code: str) -> Language:
         digits=about["digits"],
         months=tuple(about["months"]),
         day_pattern=about["day_pattern"],
+        short_months=tuple(about["short_months"]),
+        short_day_pattern=about["short_day_pattern"],
         messages={f"{part}.{key}": text for part, group in raw["say"].items() for key, text in group.items()},
         counted=raw["count"],
     )

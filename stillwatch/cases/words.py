@@ -102,8 +102,3 @@ def every_day(daily: Mapping[str, float]) -> list[tuple[date, float]]:
     first, last = min(known), max(known)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     return [(d, known.get(d, 0.0)) for d in days]
-
-
-def short_day(when: date) -> str:
-    """``2 Nov``."""
-    return f"{when.day} {_MONTHS[when.month - 1]}"

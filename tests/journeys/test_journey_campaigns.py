@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from journey_samples import Journey
 
 from stillwatch import campaigns, logs
+from stillwatch.cases.own_words import known
+from stillwatch.engine.tables import Workspace
 from stillwatch.errors import InputError
 from stillwatch.records import Finding
 
@@ -217,3 +221,28 @@ def test_another_seed_draws_other_orders_and_decides_the_same(hydra: Journey) ->
 def test_settings_out_of_range_are_refused(hydra: Journey, option: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         campaigns.scan(hydra.workspace, **option)
+
+
+def test_what_a_scan_says_in_a_finding_is_known_in_every_language_of_a_report(hydra: Journey) -> None:
+    said = [
+        text
+        for f in hydra.scan.findings
+        for text in (
+            f.claim, f.family, f.details["reason"], f.details["takes"], *f.limits,
+            *(a.name for a in f.alternatives), *(a.by for a in f.alternatives),
+        )
+        if text
+    ]  # fmt: skip
+    assert len(said) > 100
+    assert {text for text in said if not known(text)} == set()
+
+
+def test_a_run_says_how_large_the_log_was_and_which_days_it_spans(hydra: Journey) -> None:
+    config = hydra.scan.run.config
+    rows = pa.concat_tables(
+        [pq.read_table(p, columns=["account_id"]) for p in Workspace(hydra.workspace).parts()]
+    )
+    assert config["population"] == len(rows["account_id"].unique())
+    assert config["exchanges"] == len(rows)
+    assert config["first"] < config["last"]
+    assert hydra.scan.supported[0].details["gamma"] == config["gamma"]

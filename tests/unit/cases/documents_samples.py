@@ -33,7 +33,16 @@ EVIDENCE = Evidence(
     "ab" * 32, "application/json", 10_331, "findings of the scan", "campaigns scan", "2026-11-09T08:00:00+00:00",
     "analyst 1", "TLP:AMBER", False, "2027-11-09",
 )  # fmt: skip
-RUN = Run("0.1.0", "campaigns scan", {"alpha": 0.01}, {"exchanges": "ef" * 32}, 1)
+CONFIG = {
+    "alpha": 0.01,
+    "gamma": 3.0,
+    "proposed": 41,
+    "population": 2_611,
+    "exchanges": 326_291,
+    "first": "2026-11-02",
+    "last": "2026-11-08",
+}
+RUN = Run("0.1.0", "campaigns scan", CONFIG, {"exchanges": "ef" * 32}, 1)
 STATEMENT = "We run a tutoring service. Our wrapper asks for worked solutions because 900 pupils need them."
 CARD = Card(
     "registration", "1", "registration times", "acts as one", "Members open like matched accounts.", "account",
@@ -94,6 +103,9 @@ def finding(subject: str = "c-7f3a", accounts: int = 198, **more: Any) -> Findin
             "since": "2026-11-02",
             "until": "2026-11-08",
             "takes": "reasoning",
+            "proposed_by": "shared_prompt",
+            "gamma": 3.0,
+            "shape": {"follow_ups": 0.0, "hours": 1.0051, "token_yield": 7.1411, "elicited": 0.96},
             "acts_as_one": math.log(5.3e12),
             "harvesting": math.log(2e14),
             "daily": {f"2026-11-{d:02d}": 10_000 + d for d in range(2, 9)},

@@ -22,6 +22,7 @@ from documents_samples import (
     finding,
     hostile,
     report,
+    test_result,
 )
 from test_report import HOSTILE, Page
 
@@ -30,8 +31,16 @@ from stillwatch.cases.as_html import as_html
 from stillwatch.cases.as_pdf import as_pdf
 from stillwatch.cases.as_text import as_text, width, wrapped
 from stillwatch.cases.content import Beside, Document, Figure, string
-from stillwatch.records import Answer, Asked, Case
+from stillwatch.cases.finding_section import how_sure
+from stillwatch.cases.languages import LANGUAGES, language
+from stillwatch.records import Answer, Asked, Case, Run, Withdrawal
 
+ANOTHER_REASON = {
+    "en": "A reason that the data do not rule out could produce the same data",
+    "fr": "Une raison que les données n'excluent pas pourrait produire les mêmes données",
+    "ar": "وقد تُنتج البياناتِ نفسَها أسبابٌ لا تستبعدها البيانات",
+    "zh": "数据未能排除的原因也可能产生同样的数据",
+}
 INVISIBLE = re.compile("[\u2066-\u2069\u200b]")
 
 
@@ -114,22 +123,226 @@ def test_the_summary_comes_first_and_is_plain(made: Document) -> None:
         "Withdrawn or corrected since: 2."
     )
     assert said[2] == (
-        "c-7f3a: 198 accounts act as one, and what they do has the shape of harvesting. If there were an ordinary "
-        "reason for it, the chance of data as telling as these would be at most 1 in 10¹². The line that had to be "
-        "reached was 1 in 4,100."
+        "The log that was read: 2,611 accounts and 326,291 exchanges, 2 November 2026 to 8 November 2026."
     )
-    assert said[3] == "Still open for c-7f3a: the data do not rule out a reseller."
-    assert "who runs these accounts" in said[4]
+    assert said[3] == (
+        "c-7f3a: 198 accounts act as one, and what they do has the shape of harvesting. The explanation that was "
+        "tested: either these accounts are alike in no more than one way beyond 3 times the odds of matched accounts "
+        "or chance, or they have the shape of harvesting at no more than 3 times those odds. If it held, the chance "
+        "of data as telling as these would be at most 1 in 10¹²; the line that had to be reached was 1 in 4,100. A "
+        "reason that the data do not rule out could produce the same data."
+    )
+    assert said[4] == "Still open for c-7f3a: the data do not rule out a reseller."
+    assert said[5] == "Not known for c-7f3a: the data cannot tell whether it is a school class."
+    assert said[6] == "Withdrawn on 13 November 2026: c-91d0. Reason: The accounts are a school."
+    assert said[7] == "Corrected on 12 November 2026: c-7f3a. Reason: 16 accounts were a customer."
+    assert "who runs these accounts" in said[8]
+
+
+@pytest.mark.parametrize("details", [{}, {"gamma": 3.0}, {"acts_as_one": 9.0, "harvesting": 9.0}])
+def test_what_was_tested_is_said_only_of_what_the_finding_tells(details: dict[str, float]) -> None:
+    other = dataclasses.replace(GOOD, details=details)
+    text = " ".join(as_text(report(case(findings=(other,), withdrawals=(), asked=(), answers=()))).split())
+    assert (
+        "The explanation that was tested: the ordinary explanation that stands with each measurement." in text
+    )
+    assert "alike in no more than one way" not in text
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_no_document_says_that_the_odds_speak_of_every_ordinary_reason(code: str) -> None:
+    made = report(language_code=code)
+    said = next(string(b.text) for _, b in content.numbered(made) if string(b.text).startswith(GOOD.subject))  # type: ignore[union-attr]
+    lang = language(code)
+    # The last sentence, of reasons that are not ruled out, stands with the figure in the summary and in the detail.
+    for key in ("report.supported_sure", "finding.sure_e"):
+        assert lang.messages[key].rstrip(".。").endswith(ANOTHER_REASON[code])
+    assert ANOTHER_REASON[code] in said and "ordinary reason" not in said
+    assert ANOTHER_REASON[code] in string(how_sure(GOOD, lang))
+
+
+def test_how_large_the_log_was_is_said_even_where_it_is_not_recorded() -> None:
+    old = Run("0.1.0", "campaigns scan", {"population": 611}, {}, 1)
+    seen = dataclasses.replace(GOOD, run=old.id)
+    none: dict[str, tuple[()]] = {"withdrawals": (), "asked": (), "answers": (), "indicators": ()}
+    said = as_text(report(case(findings=(seen,), runs=(old,), **none)))
+    assert "The log that was read: 611 accounts. Its span is not recorded." in said
+    unknown = dataclasses.replace(GOOD, run="")
+    said = as_text(report(case(findings=(unknown,), runs=(), **none)))
+    assert "How large the log was, and which days it spans, is not recorded." in said
+    bare = case(findings=(dataclasses.replace(unknown, details={}),), runs=(), **none)
+    assert "How large the log was" not in as_text(report(bare))
+
+
+def test_after_withdrawal_the_summary_says_so_and_no_figure_is_left_in_the_table() -> None:
+    gone = Withdrawal(GOOD.id, "2026-11-21T08:00:00+00:00", "analyst 2", "A customer.")
+    made = report(case(findings=(GOOD,), withdrawals=(gone,), asked=(), answers=(), indicators=()))
+    text = " ".join(as_text(made).split())
+    assert "That is a normal outcome" not in text
+    assert (
+        "Nothing that stands in this case is supported by the data. Withdrawn on 21 November 2026: c-7f3a."
+        in (re.sub(r" \d+\. ", " ", text))
+    )
+    table = next(b for _, b in content.numbered(made) if isinstance(b, content.Table) and len(b.head) == 6)
+    assert [string(cell) for cell in table.rows[0]] == [
+        "c-7f3a",
+        "withdrawn",
+        "–",
+        "198",
+        "71,204",
+        "A customer.",
+    ]
+    assert "1 in 10" not in text.split("All findings")[1].split("The findings in full")[0]
+    nothing = report(case(findings=(OPEN,), withdrawals=(), asked=(), answers=(), indicators=()))
+    assert "Nothing in this case is supported by the data. That is a normal outcome." in " ".join(
+        as_text(nothing).split()
+    )
+
+
+def test_measurements_are_told_in_plain_words_with_those_that_found_nothing() -> None:
+    silent = test_result(
+        test="synchrony@1", unit="account-windows", effect=-0.66, log_evalue=-3.4,
+        effect_name="requests within the same two seconds, per expected, less 1",
+    )  # fmt: skip
+    weak = test_result(log_evalue=math.log(2.7), statistic=26.0, n=37, effect=26 / 37 - 0.26)
+    limits = ("not tested: failover after a stop: needs at least 1 members with a value, found 0", "a limit")
+    told = dataclasses.replace(GOOD, results=(silent, weak, *GOOD.results), limits=limits)
+    made = report(case(findings=(told,), withdrawals=(), asked=(), answers=(), indicators=()))
+    plain = next(b for _, b in content.numbered(made) if isinstance(b, content.Table) and len(b.head) == 3)
+    rows = [[string(cell) for cell in row] for row in plain.rows]
+    assert [row[0].split("\n")[0] for row in rows] == [
+        "registration times", "even rates", "registration times", "synchrony", "failover after a stop",
+    ]  # fmt: skip
+    assert rows[0][1:] == ["41 of 57; of matched accounts, 10%", "speaks for it"]
+    assert rows[2][1:] == ["26 of 37; of matched accounts, 26%", "a weak sign, too little to rely on"]
+    assert rows[3][1:] == ["66% fewer than chance and habit give", "looked for, no sign of it"]
+    assert rows[4][1:] == ["needs at least 1 members with a value, found 0", "not tested"]
+    assert not any("e-value" in cell for row in rows for cell in row)
+    # A limit that stands there is not said again, and others are.
+    limits_told = next(s for s in made.sections if string(s.title) == "Limits")
+    assert next(string(b.text) for b in limits_told.blocks if isinstance(b, content.Paragraph)) == "a limit"
+
+
+def test_what_a_typical_account_does_and_what_found_the_group_are_told(made: Document) -> None:
+    text = " ".join(as_text(made).split())
+    assert "What they were found by; it does not count as evidence: shared prompt" in text
+    for part in (
+        "0% of its requests continue a conversation",
+        "it is active in 100% of the hours",
+        "it takes 7.14 tokens for each token it sends",
+        "96% of its requests ask for more than an answer",
+        "What the requests ask for, by their wording: reasoning",
+    ):
+        assert part in text, part
+    facts = next(b for _, b in content.numbered(made) if isinstance(b, content.Table) and not b.head)
+    assert "reasoning" not in "".join(string(cell) for row in facts.rows for cell in row)
+
+
+def test_gamma_is_explained_where_a_card_says_it(made: Document) -> None:
+    assert "In these findings gamma is 3." in " ".join(as_text(made).split())
+
+
+def test_how_far_a_measurement_could_have_reached_does_not_stand_as_its_result(made: Document) -> None:
+    tests = next(b for _, b in content.numbered(made) if isinstance(b, content.Table) and len(b.head) == 4)
+    assert "10²⁰" not in string(tests.rows[0][1])
+    assert string(tests.rows[0][3]).endswith("this much data could have shown at most 1 in 10²⁰")
+
+
+@pytest.mark.parametrize("code", ["fr", "ar", "zh"])
+def test_a_draft_says_so_on_every_page_and_on_top_of_every_form(code: str) -> None:
+    pytest.importorskip("typst")
+    import pypdf
+
+    made = report(language_code=code)
+    pages = pypdf.PdfReader(io.BytesIO(as_pdf(made))).pages
+    assert len(pages) > 4 and all("unreviewed draft" in page.extract_text() for page in pages)
+    assert "unreviewed draft" in as_text(made)[:200]
+    assert "unreviewed draft" in as_html(made).partition("<h1>")[0]
+
+
+def test_a_chart_is_described_by_what_it_shows(pdf: bytes) -> None:
+    import pypdf
+
+    said = []
+
+    def walk(node: pypdf.generic.PdfObject) -> None:
+        node = node.get_object()
+        if isinstance(node, pypdf.generic.DictionaryObject):
+            said.extend([str(node["/Alt"])] if "/Alt" in node else [])
+            walk(node.get("/K", pypdf.generic.ArrayObject()))
+        elif isinstance(node, pypdf.generic.ArrayObject):
+            for part in node:
+                walk(part)
+
+    walk(pypdf.PdfReader(io.BytesIO(pdf)).trailer["/Root"]["/StructTreeRoot"])  # type: ignore[index]
+    assert said == [
+        "Exchanges of c-7f3a per day. One bar is one day, 2 November 2026 to 8 November 2026. The highest: 10,008, "
+        "8 November 2026.",
+        "What ties the accounts of c-7f3a. even rates: 20 of 20; registration times: 13 of 20",
+    ]
+
+
+# --- languages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "parts"),
+    [
+        (
+            "fr",
+            [
+                "198 comptes agissent comme un seul",
+                "Constat",
+                "dates d'ouverture",
+                "valeur e 4 100",
+                "jetons",
+            ],
+        ),
+        ("ar", ["تعمل هذه الحسابات (وعددها ١٩٨) كأنها واحد", "أوقات التسجيل", "١٠ أُس ١٢", "استدلال"]),
+        (
+            "zh",
+            ["198个账户如同一体行动，其行为具有采集的形态。所检验的解释：", "注册时间", "e值4,100", "推理"],
+        ),
+    ],
+)
+def test_the_programs_own_words_are_in_the_language_of_the_document(code: str, parts: list[str]) -> None:
+    made = report(language_code=code)
+    text = INVISIBLE.sub("", " ".join(as_text(made).split())).replace("\u202f", " ")
+    for part in parts:
+        assert squeezed(part) in squeezed(text), part
+    assert "act as one" not in text and "registration times" not in text
+    page = as_html(made)
+    for chart in re.findall(r"<svg.*?</svg>", page, re.S):
+        assert not re.search(r"account|Exchanges| of |Nov\b", chart), chart[:300]
+
+
+@pytest.mark.parametrize(
+    ("code", "mark"), [("fr", "(texte d'origine)"), ("ar", "(النص الأصلي)"), ("zh", "（原文）")]
+)
+def test_what_is_not_translated_is_marked_as_the_original_wording(code: str, mark: str) -> None:
+    text = INVISIBLE.sub("", " ".join(as_text(report(language_code=code)).split()))
+    assert squeezed("the log has no device data" + mark) in squeezed(text)
+    assert string(language("en").say("word.original")) not in as_text(report())
+    captions = [
+        string(b.caption)
+        for _, b in content.numbered(report(language_code=code))
+        if isinstance(b, content.Table)
+    ]
+    assert sum(mark in caption for caption in captions) >= 4
+
+
+def test_no_raised_european_digit_stands_among_arabic_ones() -> None:
+    assert not re.search("[⁰¹²³⁴-⁹]", as_text(report(language_code="ar")))
 
 
 def test_a_finding_is_told_with_everything_it_rests_on(made: Document) -> None:
     text = " ".join(as_text(made).split())
     for part in [
         "a member opens its account when matched accounts do",  # the null
-        "1 in 10¹² (e-value 3e+12)",
+        "1 in 10¹² (e-value 3 × 10¹²)",
         "1 in 81 (p-value 0.012)",
         "share of members alike, less that of matched accounts: 0.62 (0.49 to 0.72)",
-        "at most 1 in 10²⁰ on this much data",
+        "this much data could have shown at most 1 in 10²⁰",
         "Calibrated strength: none.",
         "Do they act as one? Yes, the data show it",
         "NOT ruled out",
@@ -283,7 +496,7 @@ def test_withdrawn_and_corrected_findings_stay_visible_as_that(made: Document) -
 
 def test_what_was_withdrawn_is_not_claimed_in_the_summary(made: Document) -> None:
     summary = [string(b.text) for b in made.sections[0].blocks if isinstance(b, content.Paragraph)]
-    assert not any("214 accounts" in s or "16 accounts" in s for s in summary)
+    assert not any("214 accounts" in s or "16 accounts act" in s for s in summary)
 
 
 def test_an_empty_case_says_so_and_a_withdrawn_one_on_its_first_line() -> None:

@@ -60,7 +60,9 @@ def test_days_without_exchanges_are_drawn_as_nothing_and_not_left_out() -> None:
     assert days == [(date(2026, 11, 1), 2), (date(2026, 11, 2), 0), (date(2026, 11, 3), 5)]
     svg = charts.timeline({"2026-11-03": 5, "2026-11-01": 2}, "t")
     assert svg.count("<rect") == 3
-    assert "t: 3 days from 1 Nov 2026 to 3 Nov 2026; at most 5 exchanges in a day, on 3 Nov 2026" in svg
+    assert (
+        "t. One bar is one day, 1 November 2026 to 3 November 2026. The highest: 5, 3 November 2026." in svg
+    )
 
 
 def test_years_are_drawn_as_weeks_so_that_the_picture_stays_small() -> None:
@@ -79,7 +81,7 @@ def test_the_axis_reaches_over_the_largest_bar(largest: float) -> None:
 def test_the_membership_picture_counts_each_kind_and_orders_weak_members_last() -> None:
     accounts = [{"prompt": True, "funding": n < 3} for n in range(5)]
     svg = charts.membership(accounts, 9, "t")
-    assert "prompt ties 5 of 5 accounts; funding ties 3 of 5 accounts" in svg
+    assert "t. prompt: 5 of 5; funding: 3 of 5" in svg
     assert "5 accounts of 9" in svg
     assert svg.count('class="mark"') == 2  # each kind is one run: the order puts like beside like
 
