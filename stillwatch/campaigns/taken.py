@@ -51,7 +51,9 @@ LISTED = 6
 ReadTexts = Callable[[Sequence[int]], Mapping[int, str]]
 
 _FLAGS = ", ".join(
-    f"count(case when (b.elicitation & {bit}) > 0 then 1 end) as {flag}" for flag, bit in ELICITATION.items()
+    f"count(case when (b.elicitation & {bit}) > 0 then 1 end) as {flag}, "
+    f"count(distinct case when (b.elicitation & {bit}) > 0 then b.account_id end) as {flag}_accounts"
+    for flag, bit in ELICITATION.items()
 )
 _TOTALS = f"""
 select b.campaign as campaign, count(*) as exchanges, count(distinct b.account_id) as accounts,
@@ -63,7 +65,10 @@ select b.campaign as campaign, count(*) as exchanges, count(distinct b.account_i
        count(case when b.carried_in then 1 end) as carried_in,
        count(case when b.refused then 1 end) as refused,
        count(b.tool_schema_digest) as tool_traces,
-       count(case when coalesce(b.elicitation, 0) = 0 and b.tool_schema_digest is null then 1 end) as answers, {_FLAGS}
+       count(distinct case when b.tool_schema_digest is not null then b.account_id end) as tool_traces_accounts,
+       count(case when coalesce(b.elicitation, 0) = 0 and b.tool_schema_digest is null then 1 end) as answers,
+       count(distinct case when coalesce(b.elicitation, 0) = 0 and b.tool_schema_digest is null then b.account_id end)
+           as answers_accounts, {_FLAGS}
 from belonging as b
 group by b.campaign"""
 _SEVERAL = """
@@ -81,6 +86,10 @@ select b.campaign as campaign, b.day as day, coalesce(b.model, '') as model, cou
 from belonging as b
 group by 1, 2, 3
 order by 1, 2, 3"""
+_MODEL_ACCOUNTS = """
+select b.campaign as campaign, coalesce(b.model, '') as model, count(distinct b.account_id) as accounts
+from belonging as b
+group by 1, 2"""
 _PREFIXES = """
 select b.campaign as campaign, b.day as day, count(*) as n,
        count(case when b.day > f.first then null else 1 end) as fresh
@@ -122,11 +131,13 @@ def read_taken(
     list of dict
         exchanges, accounts, output_tokens, input_tokens, reasoning_tokens (null where the log has none), tasks
         (distinct prompts), asked, asked_by_several, follow_ups, carried_in
-        (conversations whose beginning was nowhere here), refused, kinds (name -> exchanges), models, moves
-        (day and sentence), pauses, families (tasks that are much alike).
+        (conversations whose beginning was nowhere here), refused, kinds (name -> exchanges),
+        kind_accounts (name -> accounts), models, moves (day and sentence), pauses, families (tasks that are much
+        alike).
     """
     totals = _by_campaign(engine, _TOTALS)
     several, models = _by_campaign(engine, _SEVERAL), _by_campaign(engine, _MODELS)
+    users = _by_campaign(engine, _MODEL_ACCOUNTS)
     prefixes, spans = _by_campaign(engine, _PREFIXES), _by_campaign(engine, _SPANS)
     found = []
     for i, shingles in zip(numbers, material, strict=True):
@@ -135,11 +146,8 @@ def read_taken(
             continue
         whole = totals[i][0]
         known = whole["counted"] > 0
-        kinds = {words: whole[flag] for flag, words in KINDS.items() if whole[flag]}
-        if whole["tool_traces"]:
-            kinds["tool traces"] = whole["tool_traces"]
-        if whole["answers"]:
-            kinds["answers"] = whole["answers"]
+        flags = {**KINDS, "tool_traces": "tool traces", "answers": "answers"}
+        kinds = {words: whole[flag] for flag, words in flags.items() if whole[flag]}
         found.append(
             {
                 "exchanges": whole["exchanges"],
@@ -156,7 +164,10 @@ def read_taken(
                 "carried_in": whole["carried_in"],
                 "refused": whole["refused"],
                 "kinds": dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0]))),
-                "models": _models(models[i]),
+                "kind_accounts": {
+                    words: whole[f"{flag}_accounts"] for flag, words in sorted(flags.items()) if whole[flag]
+                },
+                "models": _models(models[i], {r["model"]: r["accounts"] for r in users[i]}),
                 "moves": _moves(models[i], prefixes[i], spans[i]),
                 "pauses": _pauses(sorted({r["day"] for r in models[i]})),
                 "families": _families(engine, i, shingles, read_texts),
@@ -172,14 +183,15 @@ def _by_campaign(engine: Engine, sql: str) -> defaultdict[int, list[dict[str, An
     return rows
 
 
-def _models(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Models by exchanges, with tokens and the first and last day of each."""
+def _models(rows: Sequence[Mapping[str, Any]], accounts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Models by exchanges, with accounts, tokens and the first and last day of each."""
     of: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         of[row["model"]].append(row)
     listed = [
         {
             "model": name or "not known",
+            "accounts": accounts[name],
             "exchanges": sum(r["n"] for r in mine),
             "output_tokens": int(sum(r["tokens"] for r in mine)),
             "first": _iso(mine[0]["day"]),

@@ -15,8 +15,8 @@ how likely a match elsewhere means the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -24,12 +24,11 @@ from urllib.parse import quote
 
 from stillwatch.cases.claims import Fallen, fallen
 from stillwatch.cases.events import rank
+from stillwatch.cases.leaving import LEAST, kinds_of, models_of, names_pseudonym, parties_of
 from stillwatch.cases.proportion import exact_interval
 from stillwatch.errors import InputError
 from stillwatch.records import TLP, Case, Finding, Indicator, Withdrawal
 
-LEAST = 5
-"""Groups of fewer accounts, and counts below it, never leave."""
 VALID_DAYS = 90
 LOW, MEDIUM, HIGH = 15, 50, 85
 RARE = 0.001
@@ -46,11 +45,7 @@ TEXT, TEMPLATE, PROFILE, VERBATIM, STIX = (
     "stix",
 )
 """Languages of patterns. The first three are described in docs/guides/sharing.md."""
-DOCUMENT, THEIRS = "sha256:", "theirs:"
-"""How the sources of an imported indicator begin: the document it came in, and what that document derives it from."""
-
-_PSEUDONYM = re.compile(r"(?<![0-9A-Za-z])[a-z]-[0-9a-f]{16}(?![0-9A-Za-z])")
-_COUNTED = re.compile(r"\b[\d,]*\d (exempt |other )?(accounts?|members?)\b")
+_WITHHELD = re.compile(r"sha256=[0-9a-f]{64}")
 _SLOT = re.compile(r'"[^"]{0,400}"|`[^`]{0,400}`|https?://\S+|0(?:[.,:/-]0)*')
 _DIGESTS = r"sha256=[0-9a-f]{64} bytes=[1-9][0-9]{0,8} windows=[0-9a-f]{32}(,[0-9a-f]{32})*"
 _PATTERNS = {
@@ -86,6 +81,10 @@ class Shared:
     items: tuple[Shareable, ...]
     left_out: tuple[str, ...] = ()
     """What does not leave and why, one sentence each."""
+    parties: Mapping[str, str] = field(default_factory=dict)
+    """Name of a party that was asked or answered -> how it is called outside."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked for. JSON values only."""
 
     @property
     def indicators(self) -> tuple[Indicator, ...]:
@@ -106,6 +105,7 @@ def of_case(
     valid_days: int = VALID_DAYS,
     benign: Mapping[str, tuple[int, int]] | None = None,
     downgrade: bool = False,
+    name_parties: bool = False,
 ) -> Shared:
     """Indicators of the supported findings of a case, those of findings that no longer stand apart.
 
@@ -122,6 +122,8 @@ def of_case(
         ``benign``; else it counts as not measured (0 of 0).
     downgrade
         Share at a wider TLP than that of the case or of a finding's evidence.
+    name_parties
+        Call those who were asked or answered by their names; else ``party A`` and so on.
 
     Raises
     ------
@@ -151,45 +153,35 @@ def of_case(
     for finding in case.findings:
         if finding.decision != "supported":
             continue
+        fell = gone.get(finding.id)
         reason = _held_back(finding, case, tlp, downgrade)
-        if reason:
+        # What left before is taken back, whatever holds it back now.
+        if reason and not (fell and _left_before(case, finding, tlp)):
             left_out.append(f"{finding.subject}: {reason}")
             continue
-        made = _of_finding(finding, tlp, with_texts, valid_days, _benign(finding, benign or {}), left_out)
-        items.append(Shareable(finding, tuple(made), gone.get(finding.id)))
+        texts = "withheld" if fell else "in words" if with_texts and texts_allowed(tlp) else ""
+        made = _of_finding(finding, tlp, texts, valid_days, _benign(finding, benign or {}), left_out)
+        items.append(Shareable(finding, tuple(made), fell))
     undecided = sum(f.decision != "supported" for f in case.findings)
     if undecided:
         left_out.append(f"findings that are not supported: {undecided}")
     if with_texts and not texts_allowed(tlp):
         left_out.append(f"the shared text itself: not at {tlp}, at TLP:AMBER or narrower only")
-    return Shared(tlp, tuple(items), tuple(left_out))
-
-
-def imported(indicator: Indicator) -> bool:
-    """Whether it came from somebody else's document, whatever it says of itself."""
-    return any(source.startswith((DOCUMENT, THEIRS)) for source in indicator.derived_from)
+    options = {
+        "tlp": tlp,
+        "with_texts": with_texts,
+        "valid_days": valid_days,
+        "benign": {finding: list(rate) for finding, rate in sorted((benign or {}).items())},
+        "downgrade": downgrade,
+        "name_parties": name_parties,
+    }
+    parties = {} if name_parties else parties_of(case)
+    return Shared(tlp, tuple(items), tuple(left_out), parties, options)
 
 
 def texts_allowed(tlp: TLP) -> bool:
     """Whether text of prompts may leave at this TLP."""
     return rank(tlp) >= rank("TLP:AMBER")
-
-
-def public(text: str, *, counts: bool = True) -> str:
-    """`text` without pseudonyms; with `counts`, without numbers of accounts below `LEAST` as well."""
-    text = _PSEUDONYM.sub("(withheld)", text)
-    return _COUNTED.sub(_hide_few, text) if counts else text
-
-
-def limits_of(finding: Finding) -> list[str]:
-    """Its limits as they may leave: a part of a group tells the size of the rest, so no number of accounts stays."""
-    return [_COUNTED.sub("some accounts", public(limit, counts=False)) for limit in finding.limits]
-
-
-def names_pseudonym(text: str) -> str:
-    """The first pseudonym in `text`; empty if there is none."""
-    found = _PSEUDONYM.search(text)
-    return found[0] if found else ""
 
 
 def well_formed(language: str, pattern: str) -> bool:
@@ -203,8 +195,10 @@ def expired(indicator: Indicator, at: datetime) -> bool:
     return datetime.fromisoformat(indicator.valid_until) <= at
 
 
-def state_of(indicator: Indicator, at: datetime) -> str:
-    """``valid``, ``expired`` or ``not yet valid`` at a moment (with a time zone)."""
+def state_of(indicator: Indicator, at: datetime, *, taken_back: bool = False) -> str:
+    """``valid``, ``expired``, ``not yet valid`` or ``taken back`` at a moment (with a time zone)."""
+    if taken_back:
+        return "taken back"
     if expired(indicator, at):
         return "expired"
     return "valid" if datetime.fromisoformat(indicator.valid_from) <= at else "not yet valid"
@@ -254,6 +248,13 @@ def text_pattern(text: str) -> str:
     return f"sha256={sha256(data).hexdigest()} bytes={len(data)} windows={digests}"
 
 
+def withheld(text: str) -> str:
+    """What stands for a piece of text in words that is taken back, so that it is not told once more: its digest."""
+    if _WITHHELD.fullmatch(text):
+        return text
+    return f"sha256={sha256(text.encode(errors='replace')).hexdigest()}"
+
+
 def template_of(text: str) -> str:
     """Normalised text with each slot (quotation, link, back-ticked code, number) replaced by one tab character."""
     return _SLOT.sub("\t", text)
@@ -279,14 +280,20 @@ def _held_back(finding: Finding, case: Case, tlp: TLP, downgrade: bool) -> str:
     return f"rests on evidence that is {max(narrow, key=rank)}" if narrow else ""
 
 
+def _left_before(case: Case, finding: Finding, tlp: TLP) -> bool:
+    """Whether a finding was shared at this TLP or a wider one, so that its readers know of it."""
+    return any(finding.id in s.findings and rank(s.tlp) <= rank(tlp) for s in case.shares)
+
+
 def _of_finding(
     finding: Finding,
     tlp: TLP,
-    with_texts: bool,
+    texts: str,
     valid_days: int,
     benign: tuple[int, int],
     left_out: list[str],
 ) -> Iterable[Indicator]:
+    """`texts`: ``in words`` or ``withheld``, where the shared text itself is among the indicators."""
     since, until = _day(finding, "since"), _day(finding, "until")
     assert since is not None and until is not None
 
@@ -322,8 +329,9 @@ def _of_finding(
                     "shared text with slots", text_pattern(template), TEMPLATE, len(template.encode()), benign
                 )
             )
-        if with_texts and texts_allowed(tlp):
-            indicators.append(made("shared text in words", text, VERBATIM, size, benign))
+        if texts:
+            words = withheld(text) if texts == "withheld" else text
+            indicators.append(made("shared text in words", words, VERBATIM, size, benign))
     if short:
         left_out.append(f"{finding.subject}: pieces of text too short to be told by a digest: {short}")
     indicators.append(made("rate and volume", _profile(finding), PROFILE, 0, (0, 0)))
@@ -334,22 +342,20 @@ def _of_finding(
 
 
 def _profile(finding: Finding) -> str:
-    """Counts, rate, span, kinds and models; what has a count below `LEAST` is left out."""
-    facts, taken = finding.details, finding.details.get("taken") or {}
+    """Counts, rate, span, kinds and models; what fewer than `LEAST` accounts or exchanges have is left out."""
+    facts = finding.details
     accounts, exchanges = int(facts["accounts"]), int(facts.get("exchanges") or 0)
     since, until = _day(finding, "since"), _day(finding, "until")
     assert since is not None and until is not None
     rate = exchanges / accounts / ((until - since).days + 1)
-    kinds = {k: n for k, n in (taken.get("kinds") or {}).items() if n >= LEAST}
-    models = {m["model"]: m["exchanges"] for m in taken.get("models") or () if m["exchanges"] >= LEAST}
     return (
         f"accounts={accounts} exchanges={exchanges} per-account-day={rate:.1f} from={since} until={until} "
-        f"kinds={_listed(kinds)} models={_listed(models)}"
+        f"kinds={_listed(kinds_of(finding))} models={_listed(models_of(finding))}"
     )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ",".join(f"{quote(name, safe='')}:{n}" for name, n in counts.items())
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    return ",".join(f"{quote(name, safe='')}:{n}" for name, n in counts)
 
 
 def _networks(finding: Finding, left_out: list[str]) -> list[str]:
@@ -385,8 +391,3 @@ def _day(finding: Finding, name: str) -> date | None:
 
 def _moment(day: date) -> str:
     return datetime(day.year, day.month, day.day, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _hide_few(found: re.Match[str]) -> str:
-    number = int(found[0].split()[0].replace(",", "") or 0)
-    return found[0] if number >= LEAST or number == 0 else f"fewer than {LEAST} {found[2].rstrip('s')}s"

@@ -27,7 +27,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from stillwatch.cases.indicators import LEAST, WINDOW
+from stillwatch.cases.indicators import WINDOW
+from stillwatch.cases.leaving import LEAST
 from stillwatch.cases.sharing._bounded import parse_json, text_of
 from stillwatch.errors import FormatError, InputError
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillwatch.cli import _filing, output
+from stillwatch.cli import _drawing, _filing, output
 from stillwatch.cli._options import HOME, ByOption, CaseArgument, StoreOption, WorkspaceOption
+from stillwatch.records import Revocation
 
 if TYPE_CHECKING:
     from stillwatch.cases.sharing import Imported
@@ -41,9 +41,18 @@ def share(
     downgrade: Annotated[
         bool, typer.Option("--downgrade", help="Share at a wider TLP than that of the case or its evidence.")
     ] = False,
+    name_parties: Annotated[
+        bool,
+        typer.Option("--name-parties", help="Name those who were asked or answered; else party A and so on."),
+    ] = False,
     producer: Annotated[
-        str, typer.Option("--producer", help="Who says so, as readers will see it.")
-    ] = "not named",
+        str,
+        typer.Option(
+            "--producer",
+            help="Who says so, as readers will see it.",
+            show_default="as the case was shared last; else not named",
+        ),
+    ] = "",
     valid_days: Annotated[
         int, typer.Option("--valid-days", help="Days after the last exchange on which indicators end.")
     ] = 90,
@@ -57,11 +66,7 @@ def share(
     store: StoreOption = "",
 ) -> None:
     """Write what may be looked for elsewhere, without accounts, as STIX, MISP, OCSF, Sigma or CSV."""
-    from hashlib import sha256
-
     from stillwatch.cases import indicators, sharing
-    from stillwatch.cases.journal import Journal
-    from stillwatch.engine.tables import Workspace
 
     with _filing.store(workspace, store) as cases:
         found = cases.get(case)
@@ -72,30 +77,31 @@ def share(
         valid_days=valid_days,
         benign=_rates(benign or [], [f.id for f in found.findings]),
         downgrade=downgrade,
+        name_parties=name_parties,
     )
+    left = [s.producer for s in found.shares if s.format in sharing.formats()]
+    producer = producer or (left[-1] if left else sharing.NOBODY)
     data = sharing.write(found, shared, format, producer=producer)
-    # The journal knows before anybody else does. It is that of the workspace: what was shared changes nothing of the
-    # case, and an entry in the case's own journal would break its seal.
-    Journal(Workspace(workspace).journal).append(
-        "case.shared",
-        {
-            "case": case,
-            "head": found.head,
-            "format": format,
-            "tlp": shared.tlp,
-            "sha256": sha256(data).hexdigest(),
-            "indicators": len(shared.indicators),
-            "taken_back": len(shared.revoked),
-            "left_out": len(shared.left_out),
-            "with_texts": with_texts,
-            "downgrade": downgrade,
-            "by": _filing.whoever(by),
-        },
+    record = sharing.record(
+        found,
+        shared,
+        format,
+        data,
+        producer=producer,
+        by=_filing.whoever(by),
+        at=datetime.now(UTC).isoformat(),
     )
+    # The case knows before anybody else does.
+    with _filing.store(workspace, store) as cases:
+        cases.note_share(case, record, head=found.head)
     for sentence in shared.left_out:
         output.note(f"left out: {sentence}")
     for sentence in sharing.formats()[format].FORMAT.loses:
         output.note(f"{format}: {sentence}")
+    for other in dict.fromkeys(p for p in left if p != producer):
+        output.note(
+            f"{case} left as {other!r} too; share it with --producer once more as that, so that they hear of it"
+        )
     told = f"{output.count(len(shared.indicators), 'indicator')} at {shared.tlp}"
     if shared.revoked:
         told += f", {len(shared.revoked)} taken back"
@@ -104,7 +110,7 @@ def share(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        _write(out, data)
+        _drawing.write_file(out, data)
         told += f": {out}"
     output.note(told)
 
@@ -121,13 +127,16 @@ def import_indicators(
     """File somebody else's indicators, with the document they came in; nothing acts on them."""
     from dataclasses import asdict
 
-    from stillwatch.cases import indicators, sharing
+    from stillwatch.cases import indicators, received, sharing
+    from stillwatch.records import digest
 
     now, who = datetime.now(UTC), _filing.whoever(by)
     data, name = _read(file)
     imported = sharing.read(data, format, source=name, at=now.isoformat())
     origin = imported.provenance
     with _filing.store(workspace, store) as cases:
+        # A case that is not there, or takes no indicator, keeps no bytes either.
+        received.check_takes(cases.get(case), imported.indicators)
         cases.add_evidence(
             case,
             data,
@@ -138,15 +147,15 @@ def import_indicators(
             tlp=imported.tlp,
         )
         fresh = cases.add_many(case, imported.filed(), by=who)
-        _tell_revoked(cases, case, imported, who)
+        gone = _take_back(cases, case, imported, who)
     rows: list[dict[str, Any]] = [
         {
             **asdict(i),
-            "state": indicators.state_of(i, now),
+            "state": indicators.state_of(i, now, taken_back=digest(kept) in gone),
             "producer": origin.producer,
             "document": origin.sha256,
         }
-        for i in imported.indicators
+        for i, kept in zip(imported.indicators, imported.filed(), strict=True)
     ]
     if json:
         output.json_lines(rows)
@@ -166,19 +175,27 @@ def import_indicators(
         output.note(f"{name}: {sentence}")
 
 
-def _tell_revoked(cases: CaseStore, case: str, imported: Imported, by: str) -> None:
-    """What its producer takes back is noted, since a case forgets nothing."""
-    if not imported.revoked:
-        return
-    patterns = sorted({f"{i.kind}: {i.pattern[:80]}" for i in imported.revoked})
-    cases.note(
-        case,
-        f"{imported.provenance.producer} takes back: {'; '.join(patterns[:20])}"
-        + (f" and {len(patterns) - 20} more" if len(patterns) > 20 else "")
-        + f" (document {imported.provenance.sha256[:16]})",
-        by=by,
-    )
-    output.note(f"taken back by their producer, do not look for them: {len(imported.revoked)}")
+def _take_back(cases: CaseStore, case: str, imported: Imported, by: str) -> set[str]:
+    """Mark in the case what the document takes back, and say so; digests of everything that was taken back there."""
+    from stillwatch.cases import received
+
+    held = cases.get(case)
+    found, others = received.revoked_by(held, imported.revoked, imported.provenance.producer)
+    at = datetime.now(UTC).isoformat()
+    document = imported.provenance.sha256
+    new = cases.add_many(case, [Revocation(i, at, by, document) for i in found], by=by)
+    if imported.revoked:
+        # The patterns themselves may be narrower than a remark is.
+        told = output.count(len(imported.revoked), "indicator")
+        said = f"{imported.provenance.producer} takes back {told}, {sum(new)} of them filed here before"
+        cases.note(case, f"{said} (document {document[:16]})", by=by)
+        output.note(
+            f"taken back by their producer, do not look for them: {len(imported.revoked)}; no longer valid in {case}: "
+            f"{len(found)}"
+        )
+    if others:
+        output.note(f"not taken back, because somebody else's document brought them: {others}")
+    return {r.indicator for r in held.revocations} | set(found)
 
 
 def _label(text: str) -> TLP | None:
@@ -215,18 +232,3 @@ def _read(file: Path) -> tuple[bytes, str]:
             return opened.read(MOST_BYTES + 1), file.name
     except OSError as problem:
         raise InputError(f"{file}: {problem.strerror}") from problem
-
-
-def _write(out: Path, data: bytes) -> None:
-    """The whole file or none, readable by its owner alone: its TLP says who else may have it."""
-    from stillwatch.errors import InputError
-
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        draft.replace(out)
-    except OSError as problem:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"{out}: {problem.strerror}") from problem

@@ -9,15 +9,17 @@ account: it is filed in a case with the document that it came from, and a person
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from types import ModuleType
 
 from stillwatch import plugins
-from stillwatch.cases.indicators import DOCUMENT, THEIRS, Shared, names_pseudonym
-from stillwatch.errors import InputError, IntegrityError
-from stillwatch.records import TLP, Case, Indicator
+from stillwatch.cases.indicators import Shared
+from stillwatch.cases.leaving import names_pseudonym, readings
+from stillwatch.cases.received import DOCUMENT, THEIRS
+from stillwatch.errors import FormatError, InputError, IntegrityError
+from stillwatch.records import TLP, Case, Indicator, Share
 
 NOBODY = "not named"
 """Producer of a document whose author was not given."""
@@ -101,14 +103,30 @@ def write(case: Case, shared: Shared, format: str, *, producer: str = NOBODY) ->
         reasons = "; ".join(shared.left_out) or "it has no supported finding"
         raise InputError(f"case {case.id} has nothing to share: {reasons}")
     data: bytes = module.write(case, shared, producer=producer)
-    text = data.decode("utf-8")
     known = {str(m.get("account")) for f in case.findings for m in f.details.get("members") or ()}
-    named = names_pseudonym(text) or next((m for m in known if len(m) > 6 and m in text), "")
-    if named:
+    if any(names_pseudonym(text) or _holds(text, known) for text in readings(data.decode("utf-8"))):
         raise IntegrityError(
             f"{format} document of case {case.id}", "without identifiers of accounts", "one of them"
         )
     return data
+
+
+def record(case: Case, shared: Shared, format: str, data: bytes, *, producer: str, by: str, at: str) -> Share:
+    """What a case notes of a document that `write` made of it."""
+    from stillwatch.cases.sharing import _ids
+
+    return Share(
+        at=at,
+        by=by,
+        format=format,
+        producer=producer,
+        tlp=shared.tlp,
+        sha256=sha256(data).hexdigest(),
+        version=_ids.version_of(case, shared, producer).isoformat(),
+        state=_ids.state_of(case, shared),
+        findings=tuple(item.finding.id for item in shared.items),
+        options=dict(shared.options),
+    )
 
 
 def read(data: bytes, format: str, *, source: str, at: str) -> Imported:
@@ -130,21 +148,40 @@ def read(data: bytes, format: str, *, source: str, at: str) -> Imported:
     FormatError
         The document is broken or hostile; the message names the place.
     """
-    module = _module(recognise(data) if format == "auto" else format)
+    module = _module(recognise(data, source) if format == "auto" else format)
     if not module.FORMAT.reads:
         raise InputError(f"{module.FORMAT.title} cannot be read back: {' '.join(module.FORMAT.loses)}")
     imported: Imported = module.read(data, source=source, at=at)
     return imported
 
 
-def recognise(data: bytes) -> str:
-    """Name of the format by its first bytes; the reader checks the rest."""
-    head = data[:65_536].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not head.startswith(b"{"):
+def recognise(data: bytes, source: str) -> str:
+    """Name of the format by what stands at the top of the document; the reader checks the rest.
+
+    Raises
+    ------
+    FormatError
+        It begins as JSON does and is none, or is too large.
+    """
+    from stillwatch.cases.sharing._bounded import parse_json, text_of
+
+    if not data[:65_536].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return "csv"
-    if re.search(rb'"type"\s*:\s*"bundle"|"spec_version"', head):
+    text = text_of(data, source).strip()
+    first = text.partition("\n")[0]
+    try:
+        found = parse_json(first, source)
+    except FormatError:
+        found = parse_json(text, source)
+    if not isinstance(found, dict):
+        return "misp"
+    if found.get("type") == "bundle":
         return "stix"
-    return "ocsf" if re.search(rb'"class_uid"\s*:', head) else "misp"
+    return "ocsf" if "class_uid" in found else "misp"
+
+
+def _holds(text: str, names: Iterable[str]) -> bool:
+    return any(len(name) > 6 and name in text for name in names)
 
 
 def _module(format: str) -> ModuleType:

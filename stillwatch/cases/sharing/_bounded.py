@@ -41,7 +41,7 @@ _MAGIC = {
     b"\xfe\xff": "UTF-16 text",
     b"<": "XML or HTML",
 }
-_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?")
 
 
 def text_of(data: bytes, source: str) -> str:
@@ -92,11 +92,11 @@ def parse_json(text: str, source: str, *, line: int = 0) -> Any:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Two readers of a key that stands twice may see different documents.
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(k for k in keys if keys.count(k) > 1)
-        raise ValueError(f"the key {twice[:60]!r} is given twice in one object")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:60]!r} is given twice in one object")
+        found[key] = value
     return found
 
 
@@ -178,6 +178,14 @@ def moment(value: Any, place: str, source: str, *, line: int = 0) -> str:
         raise FormatError(f"{place}: {text!r} is no time with a time zone: {bad}", source, line) from None
     plain = found.strftime("%Y-%m-%dT%H:%M:%S")
     return plain + (f".{found.microsecond:06d}".rstrip("0") if found.microsecond else "") + "Z"
+
+
+def order(text: str) -> tuple[datetime, str]:
+    """What a time that `moment` takes is sorted by, to the last digit of its second."""
+    whole, _, rest = text.partition(".")
+    digits = re.match(r"\d*", rest)
+    fraction = digits[0] if digits else ""
+    return datetime.fromisoformat(whole + rest[len(fraction) :]), fraction.ljust(9, "0")
 
 
 def indicator(values: Mapping[str, Any], place: str, source: str, *, line: int = 0) -> Indicator:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from uuid import UUID, uuid5
 
-from stillwatch.cases.indicators import LEAST, Shareable, benign_words, limits_of, public
-from stillwatch.errors import InputError
+from stillwatch.cases.claims import answered, moment, predecessors, questions
+from stillwatch.cases.indicators import Shareable, Shared, benign_words
+from stillwatch.cases.leaving import kinds_of, limits_of, nameless, numberless, public
 from stillwatch.records import Answer, Asked, Case, Finding, Indicator
-
-NAMESPACE = UUID("5d0e9a52-7c4b-5e55-9d0e-4f7f5c9f2b61")
-"""Of every id that is made here: one case gives the same ids on every machine."""
 
 ATLAS_VERSION = "5.6.0"
 _TECHNIQUES = {
@@ -39,62 +36,10 @@ MEANING = (
 )
 
 
-def name(*parts: str) -> UUID:
-    """The id of something of a case, from what it is."""
-    return uuid5(NAMESPACE, "\0".join(parts))
-
-
-def indicator_id(indicator: Indicator) -> UUID:
-    """Of an indicator: another TLP or another end is the same indicator."""
-    return name("indicator", *indicator.derived_from, indicator.kind, indicator.language, indicator.pattern)
-
-
-def newest(case: Case) -> datetime:
-    """When something was last said in the case that leaves with it: what is written from it changed then.
-
-    Notes, seals and exports do not leave, so sharing twice gives the same bytes.
-    """
-    times = [
-        case.opened_at,
-        *(w.at for w in case.withdrawals),
-        *([case.closing.at] if case.closing and case.closing.withdrawn else []),
-        *(a.received_at for a in case.answers),
-        *(a.at for a in case.asked),
-    ]
-    return max(utc(t) for t in times)
-
-
-def utc(text: str) -> datetime:
-    """A time of a case, which are all ISO 8601; without a zone it is UTC. Cut to milliseconds."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as bad:
-        raise InputError(f"expected a time in ISO 8601, found {text[:40]!r}") from bad
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found.astimezone(UTC).replace(microsecond=found.microsecond // 1000 * 1000)
-
-
-def zulu(moment: datetime) -> str:
-    """``2026-11-02T00:00:00.000Z``."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
 def day_bounds(finding: Finding) -> tuple[datetime, datetime]:
     """The first moment of its first day and the last second of its last."""
     since, until = (datetime.fromisoformat(str(finding.details[d])) for d in ("since", "until"))
     return since.replace(tzinfo=UTC), until.replace(tzinfo=UTC, hour=23, minute=59, second=59)
-
-
-def models(finding: Finding) -> list[tuple[str, int]]:
-    """Models with the exchanges that went to each, those with few left out."""
-    listed = (finding.details.get("taken") or {}).get("models") or ()
-    return [(m["model"], m["exchanges"]) for m in listed if m["exchanges"] >= LEAST]
-
-
-def kinds(finding: Finding) -> list[tuple[str, int]]:
-    """Kinds of elicitation with their exchanges, those with few left out."""
-    listed = (finding.details.get("taken") or {}).get("kinds") or {}
-    return [(kind, n) for kind, n in listed.items() if n >= LEAST]
 
 
 def techniques(finding: Finding) -> list[tuple[str, str, str]]:
@@ -107,30 +52,32 @@ def techniques(finding: Finding) -> list[tuple[str, str, str]]:
         rests["AML.T0008.005"] = (
             "cards, devices or networks in common, as a reseller's accounts have; not shown"
         )
-    for kind, _ in kinds(finding):
+    for kind, _ in kinds_of(finding):
         rests.update(dict.fromkeys(_BY_KIND.get(kind, ()), f"requests of the kind: {kind}"))
     return [(i, _TECHNIQUES[i], why) for i, why in sorted(rests.items())]
 
 
-def standing(finding: Finding) -> str:
+def standing(finding: Finding, shared: Shared) -> str:
     """Innocent explanations and limits as one text, without numbers of accounts."""
     said = {True: "excluded", False: "NOT excluded", None: "cannot be told"}
     # What excludes one may name a count of a few accounts, so only the decision leaves.
     lines = [
         "Innocent explanations:",
-        *(f"- {public(a.name)}: {said[a.excluded]}" for a in finding.alternatives),
+        *(f"- {public(a.name, shared.parties)}: {said[a.excluded]}" for a in finding.alternatives),
     ]
     if not finding.alternatives:
         lines.append("- none was looked at")
-    return "\n".join([*lines, "Limits:", *(f"- {limit}" for limit in limits_of(finding))])
+    return "\n".join([*lines, "Limits:", *(f"- {limit}" for limit in limits_of(finding, shared.parties))])
 
 
-def claimed(finding: Finding) -> str:
-    """Its claim, span and family, as they may leave."""
+def claimed(finding: Finding, shared: Shared) -> str:
+    """Its claim, span and family, as they may leave: no number but those of the whole group."""
     facts = finding.details
+    exchanges = int(facts.get("exchanges") or 0)
+    claim = numberless(finding.claim, shared.parties, keep=(int(facts["accounts"]), exchanges))
     return (
-        f"{public(finding.claim)} {facts['since']} to {facts['until']}, {int(facts.get('exchanges') or 0):,} "
-        f"exchanges. {public(finding.family)}. It speaks of data; who runs the accounts is not known."
+        f"{claim} {facts['since']} to {facts['until']}, {exchanges:,} exchanges. "
+        f"{public(finding.family, shared.parties)}. It speaks of data; who runs the accounts is not known."
     )
 
 
@@ -143,32 +90,71 @@ def described(indicator: Indicator) -> str:
 
 
 def answers(case: Case, finding: Finding) -> list[Answer]:
-    """What was answered to a finding, or to the whole case."""
-    return [a for a in case.answers if a.finding in ("", finding.id)]
+    """What was answered to a finding, to one that it replaces, or to the whole case."""
+    return [a for a in case.answers if a.finding in _about(case, finding)]
 
 
-def silent(case: Case, finding: Finding) -> list[Asked]:
-    """Who was asked and has not answered."""
-    heard = {(a.party, a.finding) for a in case.answers}
-    return [a for a in case.asked if a.finding in ("", finding.id) and (a.party, a.finding) not in heard]
+def asked(case: Case, finding: Finding) -> list[Asked]:
+    """The latest question to each party about a finding, one that it replaces, or the whole case."""
+    latest: dict[str, Asked] = {}
+    for one in sorted(questions(case), key=lambda a: moment(a.at, "question")):
+        if one.finding in _about(case, finding):
+            latest[one.party] = one
+    return list(latest.values())
 
 
-def silence(asked: Asked) -> str:
-    """``Party A was asked by ...; no answer by ...``."""
-    return (
-        f"{public(asked.party)} was asked on {asked.at[:10]} to answer by {asked.due}; no answer is on file"
-    )
+def _about(case: Case, finding: Finding) -> set[str]:
+    return {"", finding.id, *predecessors(case, finding.id)}
 
 
-def taken_back(case: Case, item: Shareable) -> str:
+def silence(case: Case, asked: Asked, shared: Shared) -> str:
+    """``Party A was asked on ... to answer by ...; no answer is on file``, or that it answered."""
+    who = party(asked.party, shared)
+    heard = "it answered" if answered(case, asked) else "no answer is on file"
+    return f"{who[:1].upper()}{who[1:]} was asked on {asked.at[:10]} to answer by {asked.due}; {heard}"
+
+
+def party(name: str, shared: Shared) -> str:
+    """What a party is called outside."""
+    return shared.parties.get(name) or nameless(name, {})
+
+
+def statement(answer: Answer, shared: Shared) -> str:
+    """What a party says, in its own words."""
+    return nameless(answer.statement, shared.parties)
+
+
+def replies(case: Case, shared: Shared, finding: Finding) -> list[str]:
+    """Every answer to a finding or to the whole case, and who was asked and is silent; one sentence at least."""
+    heard = answers(case, finding)
+    told = [
+        f"Answer of {party(a.party, shared)}, {a.received_at[:10]}: {statement(a, shared)}" for a in heard
+    ]
+    told += silences(case, shared, finding)
+    return told or ["Nobody it is about was asked yet"]
+
+
+def silences(case: Case, shared: Shared, finding: Finding) -> list[str]:
+    """Of each party that was asked and whose answer does not stand here: that it is silent, or answered elsewhere."""
+    heard = {a.party for a in answers(case, finding)}
+    return [
+        silence(case, one, shared)
+        for one in asked(case, finding)
+        if one.party not in heard or not answered(case, one)
+    ]
+
+
+def taken_back(case: Case, shared: Shared, item: Shareable) -> str:
     """Why a finding no longer stands, and what corrects it; empty while it stands."""
     if item.fallen is None:
         return ""
     gone = item.fallen.word
-    after = next((f.subject for f in case.findings if f.id == gone.replaced_by), "")
+    # What corrects it is named where it leaves, too: a smaller group would be told by its name and the difference.
+    after = next((i.finding.subject for i in shared.items if i.finding.id == gone.replaced_by), "")
     corrected = f" It is corrected by {after}." if after else ""
     word = item.fallen.state.capitalize()
-    return f"{word} on {gone.at[:10]}: {public(gone.reason)}.{corrected}".replace("..", ".")
+    reason = numberless(gone.reason, shared.parties)
+    return f"{word} on {gone.at[:10]}: {reason}.{corrected}".replace("..", ".")
 
 
 def replaced(case: Case, items: Sequence[Shareable]) -> Iterable[tuple[Finding, Finding]]:

@@ -14,6 +14,7 @@ from stillwatch.cases.sharing._bounded import (
     indicator,
     moment,
     narrowest,
+    order,
     parse_json,
     provenance,
     records,
@@ -157,7 +158,7 @@ def _latest(
 ) -> tuple[dict[str, tuple[str, dict[str, Any]]], int]:
     """Id -> place and the newest version, and how many older ones there were."""
     latest: dict[str, tuple[str, dict[str, Any]]] = {}
-    when: dict[str, str] = {}
+    when: dict[str, tuple[datetime, str] | None] = {}
     old = 0
     for i, values in enumerate(objects):
         place = f"objects[{i}]"
@@ -169,13 +170,19 @@ def _latest(
             )
         place = f"{place} ({identifier})"
         given = values.get("modified", values.get("created", ""))
-        modified = moment(given, f"{place}.modified", source) if given != "" else ""
+        modified = None
+        if given != "":
+            moment(given, f"{place}.modified", source)
+            modified = order(given)
         assert isinstance(identifier, str)
         if identifier in latest:
-            if modified == when[identifier]:
+            before = when[identifier]
+            if values == latest[identifier][1]:
+                continue
+            if modified == before or modified is None:
                 raise FormatError(f"{place}: stands twice with the same time", source)
             old += 1
-            if modified < when[identifier]:
+            if before is not None and modified < before:
                 continue
         latest[identifier], when[identifier] = (place, values), modified
     return latest, old

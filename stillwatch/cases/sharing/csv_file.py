@@ -24,7 +24,7 @@ from stillwatch.records import Case, Indicator
 
 COLUMNS = (
     "kind", "pattern", "language", "valid_from", "valid_until", "confidence", "tlp", "derived_from", "benign_hits",
-    "benign_of", "status", "reason", "subject", "producer", "read_this_first",
+    "benign_of", "status", "reason", "answers", "subject", "producer", "read_this_first",
 )  # fmt: skip
 NEEDED = COLUMNS[:10]
 FORMAT = Format(
@@ -34,14 +34,12 @@ FORMAT = Format(
     suffix=".csv",
     reads=True,
     carries={field: field for field in NEEDED},
-    loses=(
-        "Limits, innocent explanations and answers have no place in a table; one column tells to ask for them.",
-    ),
+    loses=("Limits and innocent explanations have no place in a table; one column tells to ask for them.",),
 )
 STANDS, TAKEN_BACK = "stands", "taken back"
 _FORMULA = tuple("=+-@|%\t\r\n'＝＋－＠")
 _FIRST = (
-    "ask the producer for limits, innocent explanations and answers; a match is a reason to look, not to act. "
+    "ask the producer for limits and innocent explanations; a match is a reason to look, not to act. "
     + _said.MEANING
 )
 
@@ -52,12 +50,14 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     table = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
     table.writerow(COLUMNS)
     for item in shared.items:
-        reason = _said.taken_back(case, item)
+        reason = _said.taken_back(case, shared, item)
+        answers = " / ".join(_said.replies(case, shared, item.finding))
         for made in item.indicators:
             row = [
                 *(_cell(made, field) for field in NEEDED),
                 TAKEN_BACK if item.withdrawal else STANDS,
                 reason,
+                answers,
                 item.finding.subject,
                 producer,
                 _FIRST,

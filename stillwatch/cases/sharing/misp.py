@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stillwatch.cases.events import TLP_ORDER
-from stillwatch.cases.indicators import VALID_DAYS, VERBATIM, Shareable, Shared, public
+from stillwatch.cases.indicators import VALID_DAYS, VERBATIM, Shareable, Shared
+from stillwatch.cases.leaving import public
 from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
+    MOST_OBJECTS,
     indicator,
     moment,
     narrowest,
@@ -26,6 +28,7 @@ from stillwatch.cases.sharing._bounded import (
     text_of,
     tlp_label,
 )
+from stillwatch.cases.sharing._ids import Ids, fixed, utc, version_of
 from stillwatch.errors import FormatError
 from stillwatch.extras import need
 from stillwatch.records import TLP, Case, Indicator
@@ -66,13 +69,13 @@ _UNDEFINED, _COMPLETE = 4, 2
 def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     """One event; what is withdrawn is in it as deleted, so that a synchronisation takes it back."""
     pymisp = need("pymisp")
-    changed = _said.newest(case)
+    ids, changed = Ids(case, producer), version_of(case, shared, producer)
     # Without its time a MISP that has the event takes a correction for an older copy.
     event = pymisp.MISPEvent(force_timestamps=True)
-    event.uuid = str(_said.name(case.id, "misp"))
-    event.info = public(case.title) or case.id
-    event.date = _said.utc(case.opened_at).date()
-    event.timestamp = changed.replace(microsecond=0)
+    event.uuid = str(ids.of("misp"))
+    event.info = public(case.title, shared.parties) or case.id
+    event.date = utc(case.opened_at).date()
+    event.timestamp = changed
     event.threat_level_id, event.analysis = _UNDEFINED, _COMPLETE
     event.distribution = _DISTRIBUTION[shared.tlp]
     event.Orgc = _organisation(pymisp, producer)
@@ -80,72 +83,103 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     for technique in sorted({t for item in shared.items for t, _, _ in _said.techniques(item.finding)}):
         event.add_tag(f'mitre-atlas:technique="{technique}"')
     for item in shared.items:
-        _finding(pymisp, event, case, item, changed)
+        _finding(pymisp, event, case, shared, item, ids, changed)
     text: str = event.to_json(sort_keys=True, indent=2)
     return f'{{"Event": {text}}}\n'.encode()
 
 
 def read(data: bytes, *, source: str, at: str) -> Imported:
-    """An event as MISP exports it: our objects field by field, others' attributes that are marked for detection."""
+    """Events as MISP exports them: our objects field by field, others' attributes that are marked for detection."""
     document = parse_json(text_of(data, source), source)
-    event = document.get("Event") if isinstance(document, dict) else None
-    if not isinstance(event, dict):
+    read = _Read(source)
+    for place, event in _events(document, source):
+        read.event(event, place)
+    origin = provenance("misp", data, producer="; ".join(read.producers)[:400], source=source, at=at)
+    tlp = narrowest([i.tlp for i in (*read.stands, *read.revoked)] + _labels_within(document))
+    return Imported(tuple(read.stands), origin, tuple(read.lost()), tuple(read.revoked), tlp)
+
+
+def _events(document: Any, source: str) -> list[tuple[str, dict[str, Any]]]:
+    """Place and values of each event: one as it is downloaded, or several as a search of the API answers."""
+    inside = document.get("response", document) if isinstance(document, dict) else document
+    listed = inside if isinstance(inside, list) else [inside]
+    found = [one.get("Event") for one in listed if isinstance(one, dict)]
+    if not found or len(found) != len(listed) or not all(isinstance(e, dict) for e in found):
         raise FormatError("expected a MISP event, an object with Event", source)
-    stands: list[Indicator] = []
-    revoked: list[Indicator] = []
-    lost = []
-    whole = _labels(event.get("Tag", []))
-    objects = records(event.get("Object", []), "Event.Object", source)
-    others = 0
-    for i, found in enumerate(objects):
-        if found.get("name") != TEMPLATE:
-            others += 1
-            continue
-        place = f"Event.Object[{i}]"
-        values = _values(found, place, source)
-        if values.get("tlp") in TLP_ORDER:
-            values["tlp"] = narrowest([values["tlp"], *whole, *_labels_within(found)])
-        made = indicator(values, place, source)
-        (revoked if found.get("deleted") in (True, 1, "1") else stands).append(made)
-    loose = records(event.get("Attribute", []), "Event.Attribute", source)
-    theirs = [
-        (i, a)
-        for i, a in enumerate(loose)
-        if a.get("to_ids") is True and a.get("deleted") not in (True, 1, "1")
-    ]
-    stands += [_foreign(event, i, a, source) for i, a in theirs]
-    if theirs:
-        lost.append(
-            f"attributes state no confidence, end or benign rate: 0, {VALID_DAYS} days and 0 of 0 stand for that "
-            f"({len(theirs)} attributes)"
-        )
-    if others or len(loose) > len(theirs):
-        lost.append(
-            f"not kept beside the document itself: {others} objects of other kinds, {len(loose) - len(theirs)} "
-            "attributes that are not for detection"
-        )
-    parts = [p for p in ("EventReport", "Galaxy", "ShadowAttribute", "RelatedEvent") if event.get(p)]
-    if parts:
-        lost.append(f"not kept beside the document itself: {', '.join(parts)}")
-    organisation = event.get("Orgc")
-    who = organisation.get("name") if isinstance(organisation, dict) else None
-    origin = provenance(
-        "misp", data, producer=who[:200] if isinstance(who, str) else "", source=source, at=at
-    )
-    tlp = narrowest([i.tlp for i in (*stands, *revoked)] + _labels_within(event))
-    return Imported(tuple(stands), origin, tuple(lost), tuple(revoked), tlp)
+    if len(found) > MOST_OBJECTS:
+        raise FormatError(f"{len(found):,} events; up to {MOST_OBJECTS:,} are read", source)
+    several = isinstance(inside, list)
+    return [(f"[{n}].Event" if several else "Event", e) for n, e in enumerate(found) if isinstance(e, dict)]
+
+
+class _Read:
+    """What one document says, event by event."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.stands: list[Indicator] = []
+        self.revoked: list[Indicator] = []
+        self.producers: dict[str, None] = {}
+        self.others = self.theirs = self.loose = 0
+        self.parts: dict[str, None] = {}
+
+    def event(self, event: dict[str, Any], name: str) -> None:
+        source, whole = self.source, _labels(event.get("Tag", []))
+        for i, found in enumerate(records(event.get("Object", []), f"{name}.Object", source)):
+            if found.get("name") != TEMPLATE:
+                self.others += 1
+                continue
+            place = f"{name}.Object[{i}]"
+            values = _values(found, place, source)
+            if values.get("tlp") in TLP_ORDER:
+                values["tlp"] = narrowest([values["tlp"], *whole, *_labels_within(found)])
+            made = indicator(values, place, source)
+            (self.revoked if _gone(found) else self.stands).append(made)
+        for i, found in enumerate(records(event.get("Attribute", []), f"{name}.Attribute", source)):
+            if found.get("to_ids") is not True or _gone(found):
+                self.loose += 1
+                continue
+            self.theirs += 1
+            self.stands.append(_foreign(event, found, f"{name}.Attribute[{i}]", source))
+        parts = ("EventReport", "Galaxy", "ShadowAttribute", "RelatedEvent")
+        self.parts.update(dict.fromkeys(p for p in parts if event.get(p)))
+        organisation = event.get("Orgc")
+        who = organisation.get("name") if isinstance(organisation, dict) else None
+        if isinstance(who, str) and who:
+            self.producers[who[:200]] = None
+
+    def lost(self) -> list[str]:
+        """What is not kept, or not said, one sentence each."""
+        said = []
+        if self.theirs:
+            said.append(
+                f"attributes state no confidence, end or benign rate: 0, {VALID_DAYS} days and 0 of 0 stand for that "
+                f"({self.theirs} attributes)"
+            )
+        if self.others or self.loose:
+            said.append(
+                f"not kept beside the document itself: {self.others} objects of other kinds, {self.loose} "
+                "attributes that are not for detection"
+            )
+        if self.parts:
+            said.append(f"not kept beside the document itself: {', '.join(self.parts)}")
+        return said
+
+
+def _gone(found: dict[str, Any]) -> bool:
+    return found.get("deleted") in (True, 1, "1")
 
 
 def _organisation(pymisp: Any, producer: str) -> Any:
     organisation = pymisp.MISPOrganisation()
-    organisation.from_dict(name=producer, uuid=str(_said.name("identity", "producer", producer)))
+    organisation.from_dict(name=producer, uuid=str(fixed("identity", "producer", producer)))
     return organisation
 
 
 def _template() -> dict[str, Any]:
     return {
         "name": TEMPLATE,
-        "uuid": str(_said.name("misp template", TEMPLATE)),
+        "uuid": str(fixed("misp template", TEMPLATE)),
         "version": 1,
         "meta-category": "misc",
         "description": "Something to look for in the logs of a language model's provider, with its limits.",
@@ -163,11 +197,13 @@ def _template() -> dict[str, Any]:
     }
 
 
-def _finding(pymisp: Any, event: Any, case: Case, item: Shareable, changed: datetime) -> None:
-    finding, stamp = item.finding, changed.replace(microsecond=0)
-    back = _said.taken_back(case, item)
+def _finding(
+    pymisp: Any, event: Any, case: Case, shared: Shared, item: Shareable, ids: Ids, stamp: datetime
+) -> None:
+    finding = item.finding
+    back = _said.taken_back(case, shared, item)
     for made in item.indicators:
-        identifier = str(_said.indicator_id(made))
+        identifier = str(ids.indicator(made))
         values = {**_plain(made), "derived-from": list(made.derived_from)}
         holder = pymisp.MISPObject(TEMPLATE, force_timestamps=True, misp_objects_template_custom=_template())
         holder.uuid, holder.timestamp = identifier, stamp
@@ -183,7 +219,7 @@ def _finding(pymisp: Any, event: Any, case: Case, item: Shareable, changed: date
                     to_ids=False,
                     disable_correlation=name != "pattern",
                     distribution=5,
-                    uuid=str(_said.name(identifier, name, str(n))),
+                    uuid=str(fixed(identifier, name, str(n))),
                     timestamp=stamp,
                 )
         _deleted(holder, back)
@@ -192,9 +228,9 @@ def _finding(pymisp: Any, event: Any, case: Case, item: Shareable, changed: date
             event.add_object(_prompt(pymisp, made, identifier, back, stamp))
     event.add_event_report(
         name=finding.subject,
-        content=_report(case, item, back),
+        content=_report(case, shared, item, back),
         distribution=5,
-        uuid=str(_said.name(case.id, "misp report", finding.id)),
+        uuid=str(ids.of("misp report", finding.id)),
         timestamp=stamp,
     )
 
@@ -202,14 +238,16 @@ def _finding(pymisp: Any, event: Any, case: Case, item: Shareable, changed: date
 def _prompt(pymisp: Any, made: Indicator, identifier: str, back: str, stamp: datetime) -> Any:
     """The text once more in the object that MISP has for prompts, where people look for it."""
     holder = pymisp.MISPObject("ai-chat-prompt", force_timestamps=True)
-    holder.uuid, holder.timestamp = str(_said.name(identifier, "prompt")), stamp
+    holder.uuid, holder.timestamp = str(fixed(identifier, "prompt")), stamp
     for name, value in (
         ("prompt", made.pattern),
         ("comment", "a piece that several accounts share, in lower case and with every number as 0"),
     ):
         holder.add_attribute(
-            name, value=value, to_ids=False, uuid=str(_said.name(identifier, "prompt", name)), timestamp=stamp
+            name, value=value, to_ids=False, uuid=str(fixed(identifier, "prompt", name)), timestamp=stamp
         )
+    if back:
+        holder.comment = back
     _deleted(holder, back)
     return holder
 
@@ -225,14 +263,10 @@ def _plain(made: Indicator) -> dict[str, Any]:
     return {name: getattr(made, name.replace("-", "_")) for name in FIELDS}
 
 
-def _report(case: Case, item: Shareable, back: str) -> str:
+def _report(case: Case, shared: Shared, item: Shareable, back: str) -> str:
     finding = item.finding
-    parts = [back, _said.claimed(finding), _said.standing(finding)]
-    parts += [
-        f"Answer of {public(a.party)}, {a.received_at[:10]}: {public(a.statement, counts=False)}"
-        for a in _said.answers(case, finding)
-    ]
-    parts += [_said.silence(a) for a in _said.silent(case, finding)]
+    parts = [back, _said.claimed(finding, shared), *_said.replies(case, shared, finding)]
+    parts.append(_said.standing(finding, shared))
     return "\n\n".join(p for p in [*parts, _said.ACTION, _said.MEANING] if p)
 
 
@@ -279,8 +313,7 @@ def _labels_within(value: Any) -> list[str]:
     return found
 
 
-def _foreign(event: dict[str, Any], number: int, attribute: dict[str, Any], source: str) -> Indicator:
-    place = f"Event.Attribute[{number}]"
+def _foreign(event: dict[str, Any], attribute: dict[str, Any], place: str, source: str) -> Indicator:
     begin = _when(attribute.get("first_seen") or event.get("date"), place, source)
     end = datetime.fromisoformat(begin) + timedelta(days=VALID_DAYS)
     kind, identifier = attribute.get("type"), attribute.get("uuid")

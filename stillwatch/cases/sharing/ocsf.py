@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import stillwatch
-from stillwatch.cases.indicators import Shareable, Shared, public
+from stillwatch.cases.indicators import Shareable, Shared
+from stillwatch.cases.leaving import public
 from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
     indicator,
@@ -23,6 +24,7 @@ from stillwatch.cases.sharing._bounded import (
     text_of,
     tlp_label,
 )
+from stillwatch.cases.sharing._ids import Ids, told_before, utc, version_of
 from stillwatch.errors import FormatError
 from stillwatch.records import Case, Indicator
 
@@ -108,16 +110,19 @@ def _labels(event: dict[str, Any], own: Any) -> list[str]:
 def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[str, Any]:
     finding = item.finding
     first, last = (round(t.timestamp() * 1000) for t in _said.day_bounds(finding))
-    changed = round(_said.newest(case).timestamp() * 1000)
-    back = _said.taken_back(case, item)
-    activity, name = (3, "Close") if back else (1, "Create")
+    ids, version = Ids(case, producer), version_of(case, shared, producer)
+    changed = round(version.timestamp() * 1000)
+    back = _said.taken_back(case, shared, item)
+    activity, name = (2, "Update") if told_before(case, shared, producer, finding) else (1, "Create")
+    if back:
+        activity, name = 3, "Close"
     status, status_name = (3, "Suppressed") if back else (1, "New")
     score = max((i.confidence for i in item.indicators), default=0)
     level, level_name = next((i, n) for least, i, n in _CONFIDENCE if score >= least)
     answers = [
         {
-            "party": public(a.party),
-            "statement": public(a.statement, counts=False),
+            "party": _said.party(a.party, shared),
+            "statement": _said.statement(a, shared),
             "received_at": a.received_at,
         }
         for a in _said.answers(case, finding)
@@ -143,20 +148,21 @@ def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[st
         "confidence_id": level,
         "confidence": level_name,
         "confidence_score": score,
-        "message": back or _said.claimed(finding),
+        "message": back or _said.claimed(finding, shared),
         "comment": _said.MEANING,
         "metadata": {
             "version": VERSION,
-            "uid": str(_said.name(case.id, "ocsf", finding.id)),
-            "correlation_uid": case.id,
+            # Of this event alone; what happens to one finding has the uid of the finding in common.
+            "uid": str(ids.of("ocsf", finding.id, name, version.isoformat())),
+            "correlation_uid": str(ids.of("case")),
             "labels": [shared.tlp],
             "product": {"name": "Stillwatch", "vendor_name": producer, "version": stillwatch.__version__},
         },
         "finding_info": {
             "uid": finding.id,
             "title": finding.subject,
-            "desc": _said.claimed(finding),
-            "created_time": round(_said.utc(case.opened_at).timestamp() * 1000),
+            "desc": _said.claimed(finding, shared),
+            "created_time": round(utc(case.opened_at).timestamp() * 1000),
             "modified_time": changed,
             "first_seen_time": first,
             "last_seen_time": last,
@@ -166,7 +172,7 @@ def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[st
                 "type_id": 3,
                 "type": "Statistical",
                 "uid": "stillwatch.campaigns",
-                "desc": public(finding.family),
+                "desc": public(finding.family, shared.parties),
             },
             "attacks": [
                 {"technique": {"uid": i, "name": title}, "version": f"ATLAS {_said.ATLAS_VERSION}"}
@@ -187,9 +193,9 @@ def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[st
             "stillwatch": {
                 "tlp": shared.tlp,
                 "indicators": [asdict(i) for i in item.indicators],
-                "standing": _said.standing(finding),
+                "standing": _said.standing(finding, shared),
                 "answers": answers,
-                "no_answer": [_said.silence(a) for a in _said.silent(case, finding)],
+                "no_answer": _said.silences(case, shared, finding),
             }
         },
     }

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stillwatch.cases.indicators import LEAST, VERBATIM, Shareable, Shared, public
+from stillwatch.cases.indicators import VERBATIM, Shareable, Shared
+from stillwatch.cases.leaving import LEAST, public
 from stillwatch.cases.sharing import Format, Imported, _said
+from stillwatch.cases.sharing._ids import Ids, utc, version_of
 from stillwatch.errors import InputError
 from stillwatch.records import Case, Indicator
 
@@ -46,11 +48,13 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     rules: list[dict[str, Any]] = []
     for item in shared.items:
         if item.withdrawal:
-            head.append(f"{item.finding.subject}: {_said.taken_back(case, item)} Remove its rules.")
+            head.append(f"{item.finding.subject}: {_said.taken_back(case, shared, item)} Remove its rules.")
+            head += [f"{item.finding.subject}: {r}" for r in _said.replies(case, shared, item.finding)]
             continue
         made = list(_rules(case, shared, item, producer))
         rules += made
-        head += [f"{item.finding.subject}: {said}" for said in unsaid(item, bool(made))]
+        told = [*_said.replies(case, shared, item.finding), *unsaid(item, bool(made))]
+        head += [f"{item.finding.subject}: {said}" for said in told]
     lines = [f"# {line}".rstrip() for text in head for line in _one_line(text)]
     return ("\n".join(lines) + "\n" + "".join("---\n" + _yaml(rule) for rule in rules)).encode()
 
@@ -113,24 +117,27 @@ def _pair(
     made: Indicator | None,
 ) -> Iterator[dict[str, Any]]:
     until = made.valid_until if made else max(i.valid_until for i in item.indicators)
-    innocent = [public(a.name) for a in item.finding.alternatives if a.excluded is not True]
+    innocent = [public(a.name, shared.parties) for a in item.finding.alternatives if a.excluded is not True]
+    ids, version = Ids(case, producer), version_of(case, shared, producer)
     common = {
         "status": "experimental",
         "author": producer,
-        "date": _said.utc(case.opened_at).date().isoformat(),
+        "date": utc(case.opened_at).date().isoformat(),
+        "modified": version.date().isoformat(),
         "tags": [f"tlp.{shared.tlp.removeprefix('TLP:').lower().replace('+', '-')}"],
         "falsepositives": [*innocent, "users of one framework, product or published prompt"],
         "level": "informational",
     }
     yield {
-        "title": f"{_short(item)}: request with {words}",
-        "id": str(_said.name(case.id, "sigma", key)),
+        "title": f"{_short(item, shared)}: request with {words}",
+        "id": str(ids.of("sigma", key)),
         "name": key,
         "description": f"Base rule of {key}_accounts, which counts; alone it says nothing. Not after {until[:10]}.",
         **common,
         "logsource": source,
         "detection": {"selection": detection, "condition": "selection"},
     }
+    replies = " ".join(f"{r.rstrip('.')}." for r in _said.replies(case, shared, item.finding))
     first, last = _said.day_bounds(item.finding)
     correlation: dict[str, Any] = {"type": "value_count", "rules": [key]}
     if group_by:
@@ -138,20 +145,20 @@ def _pair(
     days = min((last - first).days + 1, 30)
     correlation |= {"timespan": f"{days}d", "condition": {"field": account, "gte": LEAST}}
     yield {
-        "title": f"{_short(item)}: several accounts with {words}",
-        "id": str(_said.name(case.id, "sigma", key, "accounts")),
+        "title": f"{_short(item, shared)}: several accounts with {words}",
+        "id": str(ids.of("sigma", key, "accounts")),
         "name": f"{key}_accounts",
         "description": (
             f"At least {LEAST} distinct accounts with {words} within {days} days: somewhere to look, not a finding. "
-            f"{_said.claimed(item.finding)} Not after {until[:10]}."
+            f"{_said.claimed(item.finding, shared)} {replies} Not after {until[:10]}."
         ),
         **common,
         "correlation": correlation,
     }
 
 
-def _short(item: Shareable) -> str:
-    return public(item.finding.subject)[:40]
+def _short(item: Shareable, shared: Shared) -> str:
+    return public(item.finding.subject, shared.parties)[:40]
 
 
 def _pieces(text: str) -> list[str]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from stillwatch.cases.indicators import Shareable, Shared, public
+from stillwatch.cases.claims import answered
+from stillwatch.cases.indicators import Shareable, Shared
+from stillwatch.cases.leaving import kinds_of, models_of, public
 from stillwatch.cases.sharing import Format, Imported, _said
+from stillwatch.cases.sharing._ids import MADE, Ids, fixed, utc, version_of
 from stillwatch.cases.sharing._tlp2 import EXTENSION as TLP_EXTENSION
 from stillwatch.cases.sharing._tlp2 import MARKINGS
 from stillwatch.extras import need
 from stillwatch.records import Case, Finding, Indicator
 
-EXTENSION = f"extension-definition--{_said.name('extension', 'model-exchanges', '1')}"
+EXTENSION = f"extension-definition--{fixed('extension', 'model-exchanges', '1')}"
 FORMAT = Format(
     name="stix",
     title="STIX 2.1",
@@ -38,8 +41,7 @@ FORMAT = Format(
     },
     loses=("Tests and their e-values stand in the notes as words only.",),
 )
-_MADE = "2026-11-24T00:00:00.000Z"
-"""When the extension was defined."""
+REVOKED = {"revoked": True}
 _SCHEMA = (
     "A property extension with any of these properties. On indicator: kind (string), derived_from (list of string: "
     "ids of findings or digests of documents), benign_hits and benign_of (integers: of benign_of honest accounts, "
@@ -58,7 +60,7 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     bundle.report()
     objects = bundle.objects
     whole = stix2.Bundle(
-        id=f"bundle--{_said.name('bundle', *sorted(o.serialize() for o in objects))}", objects=objects
+        id=f"bundle--{fixed('bundle', *sorted(o.serialize() for o in objects))}", objects=objects
     )
     text: str = whole.serialize(sort_keys=True, indent=2)
     return text.encode() + b"\n"
@@ -76,12 +78,13 @@ class _Bundle:
 
     def __init__(self, stix2: ModuleType, case: Case, shared: Shared, producer: str) -> None:
         self.stix2, self.case, self.shared = stix2, case, shared
-        self.created, self.modified = _said.utc(case.opened_at), _said.newest(case)
+        self.ids = Ids(case, producer)
+        self.created, self.modified = utc(case.opened_at), version_of(case, shared, producer)
         self.objects: list[Any] = []
         definer = stix2.Identity(
-            id=f"identity--{_said.name('identity', 'stillwatch')}",
-            created=_MADE,
-            modified=_MADE,
+            id=f"identity--{fixed('identity', 'stillwatch')}",
+            created=MADE,
+            modified=MADE,
             name="Stillwatch",
             description="The author of the extension for exchanges with a language model; not of this bundle.",
             identity_class="system",
@@ -89,8 +92,8 @@ class _Bundle:
         definition = stix2.ExtensionDefinition(
             id=EXTENSION,
             created_by_ref=definer.id,
-            created=_MADE,
-            modified=_MADE,
+            created=MADE,
+            modified=MADE,
             name="Exchanges with a language model",
             description="What STIX has no property for when accounts ask a language model for training material.",
             schema=_SCHEMA,
@@ -105,9 +108,9 @@ class _Bundle:
             extensions={TLP_EXTENSION: {"extension_type": "property-extension", "tlp_2_0": marking.value}},
         )
         self.producer = stix2.Identity(
-            id=f"identity--{_said.name('identity', 'producer', producer)}",
-            created=self.created,
-            modified=self.created,
+            id=f"identity--{fixed('identity', 'producer', producer)}",
+            created=MADE,
+            modified=MADE,
             name=producer,
             identity_class="organization",
         )
@@ -119,7 +122,7 @@ class _Bundle:
         """One object, with what all of them have; its id follows from `parts`."""
         made = getattr(self.stix2, kind)
         found = made(
-            id=f"{made._type}--{_said.name(self.case.id, kind, *parts)}",
+            id=f"{made._type}--{self.ids.of(kind, *parts)}",
             created_by_ref=self.producer.id,
             created=self.created,
             modified=self.modified,
@@ -129,7 +132,7 @@ class _Bundle:
         self.objects.append(found)
         return found
 
-    def relation(self, kind: str, source: Any, target: Any) -> None:
+    def relation(self, kind: str, source: Any, target: Any, **more: Any) -> None:
         self.add(
             "Relationship",
             kind,
@@ -138,18 +141,19 @@ class _Bundle:
             relationship_type=kind,
             source_ref=source.id,
             target_ref=target.id,
+            **more,
         )
 
     def finding(self, item: Shareable) -> Any:
         """A finding as a campaign, and everything that is said of it."""
-        finding, revoked = item.finding, {"revoked": True} if item.withdrawal else {}
+        finding, revoked = item.finding, REVOKED if item.withdrawal else {}
         first, last = _said.day_bounds(finding)
-        back = _said.taken_back(self.case, item)
+        back = _said.taken_back(self.case, self.shared, item)
         campaign = self.add(
             "Campaign",
             finding.id,
             name=finding.subject,
-            description=f"{back} {_said.claimed(finding)}".strip(),
+            description=f"{back} {_said.claimed(finding, self.shared)}".strip(),
             first_seen=first,
             last_seen=last,
             external_references=[
@@ -159,19 +163,17 @@ class _Bundle:
             extensions={EXTENSION: _facts(finding)},
             **revoked,
         )
-        observed = self.observed(finding)
+        observed = self.observed(finding, revoked)
         for indicator in item.indicators:
             made = self.indicator(indicator, revoked)
-            self.relation("indicates", made, campaign)
-            self.relation("based-on", made, observed)
-            self.relation("investigates", self.action, made)
-        self.note("limits", finding, "Innocent explanations and limits", _said.standing(finding), campaign)
+            self.relation("indicates", made, campaign, **revoked)
+            self.relation("based-on", made, observed, **revoked)
+            self.relation("investigates", self.action, made, **revoked)
+        limits = _said.standing(finding, self.shared)
+        self.note("limits", finding, "Innocent explanations and limits", limits, campaign)
         if back:
             self.note("withdrawal", finding, "No longer stands", back, campaign)
-        for asked in _said.silent(self.case, finding):
-            self.note(
-                f"asked {asked.party} {asked.at}", finding, "No answer yet", _said.silence(asked), campaign
-            )
+        self.questions(finding, campaign)
         for answer in _said.answers(self.case, finding):
             self.add(
                 "Opinion",
@@ -179,19 +181,33 @@ class _Bundle:
                 answer.id,
                 # The vocabulary has no "in its own words", and whether it agrees is not ours to score.
                 opinion="neutral",
-                explanation=f"In its own words, which nobody scored: {public(answer.statement, counts=False)}",
-                authors=[public(answer.party)],
+                explanation=f"In its own words, which nobody scored: {_said.statement(answer, self.shared)}",
+                authors=[_said.party(answer.party, self.shared)],
                 object_refs=[campaign.id],
             )
         return campaign
 
-    def note(self, about: str, finding: Finding, abstract: str, content: str, campaign: Any) -> None:
-        self.add("Note", about, finding.id, abstract=abstract, content=content, object_refs=[campaign.id])
+    def questions(self, finding: Finding, campaign: Any) -> None:
+        """A note for each question that was ever put; it is revoked once it is answered, or put again."""
+        latest = _said.asked(self.case, finding)
+        heard = {a.party for a in _said.answers(self.case, finding)}
+        for n, asked in enumerate(self.case.asked):
+            if asked.finding not in ("", finding.id) and asked not in latest:
+                continue
+            open_ = asked in latest and (asked.party not in heard or not answered(self.case, asked))
+            told = _said.silence(self.case, asked, self.shared)
+            self.note(f"asked {n}", finding, "Asked to answer", told, campaign, **({} if open_ else REVOKED))
 
-    def observed(self, finding: Finding) -> Any:
+    def note(
+        self, about: str, finding: Finding, abstract: str, content: str, campaign: Any, **more: Any
+    ) -> None:
+        refs = [campaign.id]
+        self.add("Note", about, finding.id, abstract=abstract, content=content, object_refs=refs, **more)
+
+    def observed(self, finding: Finding, revoked: dict[str, bool]) -> Any:
         """How many exchanges went to which models; never from whom."""
         first, last = _said.day_bounds(finding)
-        names = list(dict(_said.models(finding))) or ["a language model"]
+        names = list(dict(models_of(finding))) or ["a language model"]
         software = [self.stix2.Software(name=name, object_marking_refs=[self.marking.id]) for name in names]
         known = {o.id for o in self.objects}
         self.objects += [s for s in software if s.id not in known]
@@ -202,12 +218,13 @@ class _Bundle:
             last_observed=last,
             number_observed=min(max(int(finding.details.get("exchanges") or 1), 1), 999_999_999),
             object_refs=[s.id for s in software],
+            **revoked,
         )
 
     def indicator(self, indicator: Indicator, revoked: dict[str, bool]) -> Any:
         return self.add(
             "Indicator",
-            str(_said.indicator_id(indicator)),
+            str(self.ids.indicator(indicator)),
             name=indicator.kind,
             description=_said.described(indicator),
             indicator_types=["anomalous-activity"],
@@ -234,7 +251,7 @@ class _Bundle:
         inside = [o.id for o in self.objects if o.id not in (self.marking.id, self.producer.id)]
         self.add(
             "Report",
-            name=public(self.case.title) or self.case.id,
+            name=public(self.case.title, self.shared.parties) or self.case.id,
             description=(
                 f"Findings of case {self.case.id} about accounts that act as one and harvest a language model. "
                 f"{_said.MEANING}"
@@ -255,6 +272,6 @@ def _facts(finding: Finding) -> dict[str, Any]:
         "accounts": int(facts["accounts"]),
         "exchanges": exchanges,
         "per_account_day": round(exchanges / int(facts["accounts"]) / ((last - first).days + 1), 1),
-        "models": dict(_said.models(finding)),
-        "elicitation": dict(_said.kinds(finding)),
+        "models": dict(models_of(finding)),
+        "elicitation": dict(kinds_of(finding)),
     }

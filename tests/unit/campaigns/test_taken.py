@@ -49,20 +49,32 @@ def test_counts_are_those_of_the_rows_that_belong() -> None:
     assert (found["tasks"], found["asked_by_several"], found["follow_ups"]) == (120, 0, 0)
     assert found["kinds"] == {"answers": 120}
     assert found["models"] == [
-        {"model": "m", "exchanges": 120, "output_tokens": 48_000, "first": "2026-11-02", "last": "2026-11-04"}
-    ]
+        {"model": "m", "accounts": 10, "exchanges": 120, "output_tokens": 48_000, "first": "2026-11-02",
+         "last": "2026-11-04"}
+    ]  # fmt: skip
     assert found["moves"] == found["pauses"] == found["families"] == []
 
 
+def test_models_and_kinds_say_how_many_accounts_had_them() -> None:
+    """Many exchanges of one account are no reason to tell others of its model."""
+    found = taken(campaign(range(2), response_model=lambda day, account, i: "own" if account == 3 else "m"))
+    assert {m["model"]: (m["accounts"], m["exchanges"]) for m in found["models"]} == {
+        "m": (9, 72),
+        "own": (1, 8),
+    }
+    assert found["kind_accounts"] == {"answers": 10}
+
+
 def test_kinds_follow_the_bits_and_the_tools() -> None:
-    kinds = taken(
+    found = taken(
         campaign(
             range(2),
             elicitation=lambda day, account, i: [1, 1, 2, 0][i],
             tool_schema_digest=lambda day, account, i: 5 if i == 3 and account < 5 else None,
         )
-    )["kinds"]
-    assert kinds == {"reasoning": 40, "grading": 20, "tool traces": 10, "answers": 10}
+    )
+    assert found["kinds"] == {"reasoning": 40, "grading": 20, "tool traces": 10, "answers": 10}
+    assert found["kind_accounts"] == {"reasoning": 10, "grading": 10, "tool traces": 5, "answers": 5}
 
 
 def test_one_list_in_two_hands_and_unknown_numbers_are_said() -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from stillwatch.cases import indicators, sharing
 from stillwatch.records import (
     Answer,
     Asked,
@@ -39,11 +40,24 @@ def finding(subject: str = "c-7f3a0011", *, accounts: int = 198, **details: Any)
         "members": [{"account": ACCOUNT, "exchanges": 400, "evidence": {}}],
         "taken": {
             "exchanges": 71_204,
-            "kinds": {"reasoning": 70_000, "grading": 3, "text addressed to classifiers": 40},
+            "kinds": {
+                "reasoning": 70_000,
+                "grading": 3,
+                "text addressed to classifiers": 40,
+                "rewriting": 90,
+            },
+            "kind_accounts": {
+                "reasoning": 198,
+                "grading": 3,
+                "text addressed to classifiers": 5,
+                "rewriting": 4,
+            },
             "models": [
-                {"model": "meridian-large", "exchanges": 60_000},
-                {"model": "meridian, mini", "exchanges": 11_200},
-                {"model": "meridian-old", "exchanges": 4},
+                {"model": "meridian-large", "exchanges": 60_000, "accounts": 198},
+                {"model": "meridian, mini", "exchanges": 11_200, "accounts": 31},
+                {"model": "meridian-old", "exchanges": 4, "accounts": 4},
+                {"model": "meridian-beta", "exchanges": 60, "accounts": 1},
+                {"model": "ft:meridian:acme-hospital:patient-triage", "exchanges": 600, "accounts": 9},
             ],
         },
         "client_asns": {"64500": 120, "64501": 4},
@@ -80,17 +94,18 @@ def case(*findings: Finding, **more: Any) -> Case:
         "title": f"Harvesting in November by {ACCOUNT}",
         "status": "open",
         "opened_at": "2026-11-20T10:00:00.123456+00:00",
+        "opened": "1" * 64,
         "tlp": "TLP:AMBER",
         "subjects": tuple(f.subject for f in found),
         "findings": found,
         "asked": (
-            Asked("Party A", found[0].id, "2026-11-20T12:00:00+00:00", "2026-12-04"),
-            Asked("Party B", "", "2026-11-20T12:00:00+00:00", "2026-12-05"),
+            Asked("Alder Labs", found[0].id, "2026-11-20T12:00:00+00:00", "2026-12-04"),
+            Asked("Birch Ltd", "", "2026-11-20T12:00:00+00:00", "2026-12-05"),
         ),
         "answers": (
             Answer(
-                "Party A", found[0].id,
-                f"We run one study. {ACCOUNT} is our test account; 2 accounts are a colleague's.",
+                "Alder Labs", found[0].id,
+                f"We run one study. {ACCOUNT} is our test account; 2 accounts are a colleague's. For Alder Labs, J.",
                 "2026-11-21T09:00:00+00:00", "an investigator",
             ),
         ),
@@ -115,6 +130,16 @@ def corrected() -> Case:
             Withdrawal(gone.id, "2026-11-23T08:00:00+00:00", "an investigator", "an authorised study"),
         ),
     )  # fmt: skip
+
+
+def shared_once(held: Case, *, producer: str = "Provider A", **options: Any) -> Case:
+    """The case after it was shared: it notes that, as the command line makes it."""
+    shared = indicators.of_case(held, **options)
+    data = sharing.write(held, shared, "stix", producer=producer)
+    noted = sharing.record(
+        held, shared, "stix", data, producer=producer, by="a", at="2026-11-24T00:00:00+00:00"
+    )
+    return replace(held, shares=(*held.shares, noted))
 
 
 def evidence(sha256: str, **more: Any) -> Evidence:

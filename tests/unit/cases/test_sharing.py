@@ -15,10 +15,11 @@ import pytest
 import sharing_case
 from sharing_case import ACCOUNT, SECOND, WRAPPER
 
-from stillwatch.cases import indicators, sharing
+from stillwatch.cases import indicators, received, sharing
 from stillwatch.cases.events import TLP_ORDER
-from stillwatch.errors import FormatError, InputError, IntegrityError
-from stillwatch.records import Case, Indicator
+from stillwatch.cases.sharing import _bounded
+from stillwatch.errors import FormatError, InputError, InsufficientData, IntegrityError
+from stillwatch.records import Answer, Asked, Case, Excluded, Indicator, Withdrawal
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = "2026-11-24T00:00:00Z"
@@ -56,8 +57,19 @@ def test_no_account_and_no_unasked_text_leaves(name: str, case: str) -> None:
     assert indicators.names_pseudonym(data) == ""
     assert WRAPPER[:40] not in data
     assert SECOND[:40] not in data
-    for small in ("c-00000004", "meridian-old", "64501", "3 accounts", "4 accounts"):
+    for small in (
+        "c-00000004",
+        "meridian-old",
+        "meridian-beta",
+        "acme",
+        "64501",
+        "3 accounts",
+        "4 accounts",
+        "rewriting",
+    ):
         assert small not in data
+    for named in ("Alder", "alder", "Birch"):
+        assert named not in data
     assert WRAPPER[:40] in written(name, CASES[case], with_texts=True).decode()
 
 
@@ -107,11 +119,104 @@ def test_what_is_imported_is_never_taken_for_ours(name: str) -> None:
     shared = indicators.of_case(CASES["one"])
     back = sharing.read(written(name, CASES["one"]), name, source="theirs", at=AT)
     ids = {f.id for f in CASES["one"].findings}
-    assert all(indicators.imported(i) for i in back.filed())
-    assert not any(indicators.imported(i) for i in shared.indicators)
+    assert all(received.imported(i) for i in back.filed())
+    assert not any(received.imported(i) for i in shared.indicators)
     assert not any(ids & set(i.derived_from) for i in back.filed())
     # What the document said is kept.
     assert {d for i in back.filed() for d in i.derived_from[1:]} == {f"theirs:{CASES['one'].findings[0].id}"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_the_answer_beside_the_claim_and_says_who_is_silent(name: str) -> None:
+    data = "".join(sharing.readings(written(name, CASES["one"]).decode()))
+    assert "We run one study. (withheld) is our test account" in data
+    assert "Party B was asked on 2026-11-20 to answer by 2026-12-05; no answer is on file" in data
+    # A bundle takes its note of the question back, since it was answered.
+    assert ("Party A was asked" in data) == (name == "stix")
+    named = written(name, CASES["one"], name_parties=True).decode()
+    assert "Alder Labs" in named
+    assert "Birch Ltd was asked" in named
+    nobody = written(name, replace(CASES["one"], asked=(), answers=())).decode()
+    assert "no answer is on file" not in nobody
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("asked_about_the_case", [True, False])
+def test_an_answer_to_the_case_answers_its_findings_and_the_other_way_round(
+    name: str, asked_about_the_case: bool
+) -> None:
+    told = sharing_case.finding()
+    asked, answered = ("", told.id) if asked_about_the_case else (told.id, "")
+    case = sharing_case.case(
+        told,
+        asked=(Asked("Birch Ltd", asked, "2026-11-20T12:00:00+00:00", "2026-12-05"),),
+        answers=(Answer("Birch Ltd", answered, "We deny it.", "2026-11-21T09:00:00+00:00", "a"),),
+    )
+    data = written(name, case).decode()
+    assert "We deny it" in data
+    assert '"revoked": true' in data if name == "stix" else "no answer is on file" not in data
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_number_of_a_few_leaves_however_it_is_said(name: str) -> None:
+    missing = InsufficientData(8, 3, "members that began after the first stop")
+    told = replace(
+        sharing_case.finding(benign={}),
+        claim="3 of 198 accounts began late; 198 accounts act as one.",
+        limits=(
+            f"not tested: ban failover {missing}",
+            "2 of 198 accounts rest on it",
+            "three of them joined late",
+        ),
+    )
+    small = sharing_case.finding("c-small", accounts=4)
+    case = sharing_case.case(
+        told,
+        small,
+        title="Two distinct accounts, 3 of the accounts, 4 customers and 1 organisation",
+        withdrawals=(
+            Withdrawal(told.id, "2026-11-23T08:00:00+00:00", "x", "194 were one customer", small.id),
+        ),
+    )
+    for shown in (case, replace(case, withdrawals=())):
+        data = written(name, shown).decode()
+        for few in (
+            "found 3",
+            "3 of",
+            "2 of",
+            "three of",
+            "Two distinct",
+            "4 customers",
+            "1 organisation",
+            "194 were",
+            "c-small",
+        ):
+            assert few not in data
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "hidden", ["ft:{}", "x\\n{}", "x\n{}", "%3A{}", "user/{}", "{}x", "{}", "\u00e9{}", "{}_1"]
+)
+def test_no_pseudonym_leaves_wherever_it_stands(name: str, hidden: str) -> None:
+    account = "a-fedcba9876543210"
+    for letters in (account, account.upper()):
+        text = hidden.format(letters)
+        told = replace(
+            sharing_case.finding(
+                taken={"models": [{"model": text, "exchanges": 60, "accounts": 9}], "kinds": {text: 50},
+                       "kind_accounts": {text: 9}},
+            ),
+            claim=text, family=text, limits=(text,), alternatives=(Excluded(text, False, ""),),
+        )  # fmt: skip
+        case = sharing_case.case(
+            told, title=text, answers=(Answer(text, "", text, "2026-11-21T09:00:00+00:00", "i"),)
+        )
+        try:
+            data = written(name, case).decode()
+        except IntegrityError:
+            continue  # refusing is right as well
+        assert letters[2:] not in data
 
 
 def test_the_last_look_stops_an_account_that_slipped_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +225,15 @@ def test_the_last_look_stops_an_account_that_slipped_through(monkeypatch: pytest
     with pytest.raises(IntegrityError, match="identifiers of accounts"):
         sharing.write(case, indicators.of_case(case), "csv")
     named = sharing_case.finding(members=[{"account": "customer-four-two"}])
+    for hidden in (
+        "a%2D0123456789abcdef",
+        "x\\u0061-0123456789abcdef",
+        "y\\na-0123456789abcdef",
+        "z%3Aa-0123456789abcdef",
+    ):
+        monkeypatch.setattr(FORMATS["csv"], "write", lambda case, shared, producer, h=hidden: h.encode())
+        with pytest.raises(IntegrityError, match="identifiers of accounts"):
+            sharing.write(case, indicators.of_case(case), "csv")
     monkeypatch.setattr(FORMATS["csv"], "write", lambda case, shared, producer: b"by customer-four-two")
     with pytest.raises(IntegrityError, match="identifiers of accounts"):
         sharing.write(sharing_case.case(named), indicators.of_case(sharing_case.case(named)), "csv")
@@ -173,6 +287,24 @@ def test_hostile_json_is_refused_with_its_place(name: str, data: str, says: str)
     with pytest.raises(FormatError, match=says) as refused:
         sharing.read(data.encode(), name, source="theirs.json", at=AT)
     assert str(refused.value).startswith("theirs.json")
+
+
+def test_a_key_that_stands_twice_among_many_is_found_at_once() -> None:
+    """In time that grows with the number of keys: 80,000 of them took minutes when each was counted."""
+    looked_at = 0
+
+    class Key(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    keys = [Key(f"k{n:06d}") for n in range(20_000)]
+    with pytest.raises(ValueError, match="'z' is given twice"):
+        _bounded._once([*((k, 1) for k in keys), ("z", 1), ("z", 2)])
+    assert looked_at < 100 * len(keys)
 
 
 def test_millions_of_objects_are_refused_before_they_are_built() -> None:

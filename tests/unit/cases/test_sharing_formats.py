@@ -83,7 +83,8 @@ def test_nothing_in_misp_is_for_detection_by_itself() -> None:
 def test_misp_deletes_what_was_withdrawn() -> None:
     event = json.loads(written("misp", CASES["corrected"]))["Event"]
     deleted = [o for o in event["Object"] if o.get("deleted")]
-    assert len(deleted) == len(indicators.of_case(CASES["corrected"]).revoked)
+    # And the two texts of each once more, as the object that MISP has for prompts.
+    assert len(deleted) == len(indicators.of_case(CASES["corrected"]).revoked) + 4
     before = json.loads(written("misp", replace(CASES["corrected"], withdrawals=())))["Event"]
     assert int(event["timestamp"]) > int(before["timestamp"])
     assert {int(o["timestamp"]) for o in deleted} == {int(event["timestamp"])}
@@ -91,7 +92,7 @@ def test_misp_deletes_what_was_withdrawn() -> None:
     assert {o["comment"][:9] for o in deleted} == {"Corrected", "Withdrawn"}
     contents = [r["content"] for r in event["EventReport"]]
     assert contents[0].startswith("Corrected on 2026-11-22")
-    assert "Answer of Party A" in contents[0]
+    assert "Answer of party A" in contents[0]
 
 
 @pytest.mark.parametrize(("tlp", "distribution"), misp._DISTRIBUTION.items())
@@ -147,6 +148,46 @@ def test_labels_of_an_ocsf_event_and_of_rows_count() -> None:
     assert {found.tlp, *(i.tlp for i in found.indicators)} == {"TLP:RED"}
     rows = sharing.read(table(tlp="TLP:RED"), "csv", source="theirs", at=AT)
     assert rows.tlp == "TLP:RED"
+
+
+def test_an_event_comes_back_as_a_server_writes_it() -> None:
+    document = json.loads(written("misp", CASES["one"]))
+    for holder in document["Event"]["Object"]:
+        for attribute in holder["Attribute"]:
+            if attribute["type"] == "datetime":
+                day = attribute["value"][:10]
+                attribute["value"] = f"{day}T00:00:00.000000+0000"
+    expected = indicators.of_case(CASES["one"]).indicators
+    for shape in (document, {"response": [document]}, {"response": document}, [document]):
+        found = sharing.read(json.dumps(shape).encode(), "auto", source="theirs", at=AT)
+        assert found.indicators == expected
+        assert found.provenance.producer == "Provider A"
+
+
+@pytest.mark.parametrize("odd", ["spec_version", "class_uid", "objects"])
+def test_what_stands_deep_in_an_event_does_not_make_it_another_format(odd: str) -> None:
+    document = json.loads(written("misp", CASES["one"]))
+    document = {"Event": {"extra": {odd: '"type": "bundle", "class_uid": 2004'}, **document["Event"]}}
+    found = sharing.read(json.dumps(document).encode(), "auto", source="theirs", at=AT)
+    assert found.provenance.format == "misp"
+
+
+def test_several_events_are_read_and_a_broken_one_is_named() -> None:
+    one = json.loads(written("misp", CASES["one"]))
+    two = {
+        "Event": {**json.loads(written("misp", CASES["corrected"]))["Event"], "Orgc": {"name": "Provider B"}}
+    }
+    found = sharing.read(json.dumps({"response": [one, two]}).encode(), "misp", source="theirs", at=AT)
+    shared = [indicators.of_case(c) for c in CASES.values()]
+    assert len(found.indicators) == sum(len(s.indicators) for s in shared)
+    assert len(found.revoked) == sum(len(s.revoked) for s in shared)
+    assert found.provenance.producer == "Provider A; Provider B"
+    two["Event"]["Object"][0]["Attribute"] = "all"
+    with pytest.raises(FormatError, match=r"\[1\].Event.Object\[0\].Attribute: expected a list"):
+        sharing.read(json.dumps({"response": [one, two]}).encode(), "misp", source="theirs", at=AT)
+    for wrong in ({"response": []}, {"response": [one, {}]}, {"response": 7}):
+        with pytest.raises(FormatError, match="expected a MISP event"):
+            sharing.read(json.dumps(wrong).encode(), "misp", source="theirs", at=AT)
 
 
 def test_a_reader_of_misp_unpacks_no_attachment() -> None:
@@ -288,7 +329,7 @@ def test_every_cell_is_quoted_and_the_header_is_the_documented_one() -> None:
     first = document.splitlines()[0]
     assert first == ",".join(f'"{name}"' for name in csv_file.COLUMNS)
     rows = list(csv.DictReader(io.StringIO(document, newline="")))
-    assert Counter(r["status"] for r in rows) == {"taken back": 10, "stands": 5}
+    assert Counter(r["status"] for r in rows) == {"taken back": 14, "stands": 5}
     assert {r["reason"][:9] for r in rows if r["status"] == "taken back"} == {"Corrected", "Withdrawn"}
 
 
@@ -309,7 +350,7 @@ def table(**more: str) -> bytes:
         (b"", "the file is empty"),
         (b"kind,pattern\n", "theirs.csv:1: the header lacks language"),
         (table().replace(b"kind,pattern", b"kind,kind"), "the header lacks pattern"),
-        (table() + b"a,b\n", "theirs.csv:3: expected 15 cells, found 2"),
+        (table() + b"a,b\n", "theirs.csv:3: expected 16 cells, found 2"),
         (table(confidence="high"), "theirs.csv:2: confidence: expected a whole number"),
         (table(confidence="101"), "0 to 100"),
         (table(benign_hits="9", benign_of="8"), "at most benign_of"),

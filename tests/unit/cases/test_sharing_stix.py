@@ -89,7 +89,7 @@ def test_the_answer_stands_beside_the_claim_and_silence_is_said() -> None:
     (campaign,) = of("campaign", found)
     (opinion,) = of("opinion", found)
     assert opinion["object_refs"] == [campaign["id"]]
-    assert opinion["authors"] == ["Party A"]
+    assert opinion["authors"] == ["party A"]
     assert "We run one study. (withheld) is our test account" in opinion["explanation"]
     assert opinion["opinion"] == "neutral"
     contents = [n["content"] for n in of("note", found)]
@@ -108,7 +108,8 @@ def test_techniques_follow_from_what_was_found_and_no_case_study_is_named() -> N
 
 
 def test_what_is_withdrawn_revokes_what_was_shared_before() -> None:
-    before = {o["id"]: o for o in bundle(replace(sharing_case.corrected(), withdrawals=()))["objects"]}
+    standing = replace(sharing_case.corrected(), withdrawals=())
+    before = {o["id"]: o for o in bundle(standing, with_texts=True)["objects"]}
     found = bundle(sharing_case.corrected())
     campaigns = {c["name"]: c for c in of("campaign", found)}
     assert {n: c.get("revoked", False) for n, c in campaigns.items()} == {
@@ -140,6 +141,10 @@ def changed(change: Any) -> bytes:
 
 
 def twice(found: dict[str, Any]) -> None:
+    found["objects"].append({**of("indicator", found)[0], "confidence": 1})
+
+
+def twice_alike(found: dict[str, Any]) -> None:
     found["objects"].append(dict(of("indicator", found)[0]))
 
 
@@ -291,6 +296,35 @@ def test_a_marking_that_is_defined_nowhere_may_be_any() -> None:
         lambda b: (b["objects"].append(said), put("indicator", object_marking_refs=[clear["id"], unknown])(b))
     )
     assert {i.tlp for i in found.indicators} == {"TLP:CLEAR"}
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("2026-11-24T00:00:00.120Z", "2026-11-24T00:00:00.123Z"),
+        ("2026-11-24T00:00:00Z", "2026-11-24T00:00:00.500Z"),
+        ("2026-11-24T00:00:00.1234Z", "2026-11-24T00:00:00.12345Z"),
+        ("2026-11-24T00:00:00.9Z", "2026-11-24T01:00:00.1Z"),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_newer_version_is_newer_by_its_time_and_not_by_its_letters(
+    older: str, newer: str, swapped: bool
+) -> None:
+    def versions(found: dict[str, Any]) -> None:
+        (old, *_) = of("indicator", found)
+        old.update(created="2026-11-01T00:00:00Z", modified=older)
+        found["objects"].append({**old, "modified": newer, "revoked": True})
+        if swapped:
+            found["objects"].reverse()
+
+    back = sharing.read(changed(versions), "stix", source="b.json", at=AT)
+    assert len(back.revoked) == 1
+
+
+def test_an_object_that_stands_twice_as_it_is_counts_once() -> None:
+    back = sharing.read(changed(twice_alike), "stix", source="b.json", at=AT)
+    assert len(back.indicators) == len(of("indicator", bundle(CASES["one"])))
 
 
 def test_the_newest_version_of_an_object_counts() -> None:

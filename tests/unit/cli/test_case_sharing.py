@@ -12,7 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stillwatch.cases.journal import Journal
+from stillwatch.cases import sharing
+from stillwatch.cases.received import standing
 from stillwatch.cases.store import CaseStore
 from stillwatch.cli import case_sharing
 from stillwatch.errors import InputError
@@ -114,13 +115,44 @@ def test_the_journal_keeps_what_left_and_every_wider_flag(workspace: Path) -> No
     with CaseStore(workspace) as store:
         case = store.get("C-1")
     assert case.status == "sealed"
-    (entry,) = Journal(workspace / "journal.jsonl").entries()
-    assert entry.kind == "case.shared"
-    assert entry.body == {
-        "case": "C-1", "head": case.head, "format": "csv", "tlp": "TLP:AMBER",
-        "sha256": hashlib.sha256(out.stdout.encode()).hexdigest(), "indicators": 3, "taken_back": 0, "left_out": 1,
-        "with_texts": True, "downgrade": False, "by": "analyst",
+    (noted,) = case.shares
+    assert (noted.format, noted.tlp, noted.producer, noted.by) == ("csv", "TLP:AMBER", "not named", "analyst")
+    assert noted.sha256 == hashlib.sha256(out.stdout.encode()).hexdigest()
+    assert noted.findings == (case.findings[0].id,)
+    assert noted.options == {
+        "tlp": "TLP:AMBER", "with_texts": True, "valid_days": 90, "benign": {}, "downgrade": False,
+        "name_parties": False,
     }  # fmt: skip
+    with CaseStore(workspace) as store:
+        assert store.verify("C-1").sealed
+
+
+def test_who_shared_it_last_shares_it_again_and_others_are_named(workspace: Path) -> None:
+    def identity(out: Any) -> str:
+        objects = json.loads(out.stdout)["objects"]
+        return next(o["name"] for o in objects if o.get("identity_class") == "organization")
+
+    first = typed(workspace, "share", "C-1", "--format", "stix", "--producer", "Provider A")
+    again = typed(workspace, "share", "C-1", "--format", "stix")
+    assert again.stdout == first.stdout
+    assert identity(again) == "Provider A"
+    other = typed(workspace, "share", "C-1", "--format", "stix", "--producer", "Provider B")
+    assert "C-1 left as 'Provider A' too; share it with --producer once more as that" in other.stderr
+    assert identity(typed(workspace, "share", "C-1", "--format", "stix")) == "Provider B"
+
+
+def test_a_change_between_reading_and_noting_is_refused(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*given: Any, **more: Any) -> bytes:
+        with CaseStore(workspace) as store:
+            store.note("C-1", "a remark", by="another")
+        return b"{}"
+
+    monkeypatch.setattr(sharing, "write", write)
+    out = typed(workspace, "share", "C-1", "--format", "stix")
+    assert "changed while it was shared" in refused(out)
+    assert out.stdout == ""
 
 
 def test_a_wider_tlp_needs_a_flag(workspace: Path) -> None:
@@ -150,12 +182,55 @@ def test_what_is_taken_back_is_noted(workspace: Path) -> None:
     with CaseStore(workspace) as store:
         store.withdraw("C-1", store.get("C-1").findings[0].id, reason="an agreed study", by="analyst")
     out = typed(workspace, "share", "C-1", "--format", "stix")
-    assert "0 indicators at TLP:AMBER, 2 taken back" in out.stderr
+    assert "0 indicators at TLP:AMBER, 3 taken back" in out.stderr
     back = typed(workspace, "import-indicators", "C-2", "-", data=out.stdout.encode())
-    assert "taken back by their producer, do not look for them: 2" in back.stderr
+    assert "taken back by their producer, do not look for them: 3; no longer valid in C-2: 0" in back.stderr
     with CaseStore(workspace) as store:
-        assert "not named takes back: " in store.get("C-2").notes[-1].text
+        assert (
+            "not named takes back 3 indicators, 0 of them filed here before"
+            in store.get("C-2").notes[-1].text
+        )
         assert not store.get("C-2").indicators
+
+
+@pytest.mark.parametrize("format", ["stix", "misp", "ocsf", "csv"])
+def test_what_was_filed_and_is_taken_back_is_no_longer_valid(workspace: Path, format: str) -> None:
+    first = typed(workspace, "share", "C-1", "--format", format, "--with-texts", "--producer", "Provider A")
+    typed(workspace, "import-indicators", "C-2", "-", data=first.stdout.encode())
+    with CaseStore(workspace) as store:
+        assert len(standing(store.get("C-2"))) == 3
+        store.withdraw("C-1", store.get("C-1").findings[0].id, reason="an agreed study", by="analyst")
+    second = typed(workspace, "share", "C-1", "--format", format)
+    told = typed(workspace, "import-indicators", "C-2", "-", data=second.stdout.encode())
+    assert "no longer valid in C-2: 3" in told.stderr
+    with CaseStore(workspace) as store:
+        held = store.get("C-2")
+        assert standing(held) == ()
+        assert len(held.indicators) == 3  # a case forgets nothing
+        assert {r.document for r in held.revocations} == {held.evidence[-1].sha256}
+        assert TEXT not in held.notes[-1].text
+        store.verify("C-2")
+    again = typed(workspace, "import-indicators", "C-2", "-", "--json", data=first.stdout.encode())
+    assert {json.loads(line)["state"] for line in again.stdout.splitlines()} == {"taken back"}
+
+
+def test_a_stranger_takes_back_nothing_of_others(workspace: Path) -> None:
+    first = typed(workspace, "share", "C-1", "--format", "csv", "--producer", "Provider A")
+    typed(workspace, "import-indicators", "C-2", "-", data=first.stdout.encode())
+    forged = first.stdout.replace('"stands"', '"taken back"').replace("Provider A", "Somebody")
+    told = typed(workspace, "import-indicators", "C-2", "-", data=forged.encode())
+    assert "not taken back, because somebody else's document brought them: 2" in told.stderr
+    with CaseStore(workspace) as store:
+        assert len(standing(store.get("C-2"))) == 2
+
+
+def test_a_case_that_is_not_there_or_closed_keeps_no_bytes(workspace: Path) -> None:
+    document = typed(workspace, "share", "C-1", "--format", "csv").stdout.encode()
+    assert "C-9" in refused(typed(workspace, "import-indicators", "C-9", "-", data=document))
+    with CaseStore(workspace) as store:
+        store.close_case("C-2", "done", by="analyst")
+    assert "closed" in refused(typed(workspace, "import-indicators", "C-2", "-", data=document))
+    assert not [p for p in (workspace / "cases" / "evidence").rglob("*") if p.is_file()]
 
 
 def test_what_is_wrong_is_said(workspace: Path) -> None:
