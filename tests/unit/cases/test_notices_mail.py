@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import email.policy
+import random
 from datetime import UTC, datetime, timedelta, timezone
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
 from documents_samples import CREATED, TODAY, case, request
 
+from stillwatch.cases.as_html import as_html
 from stillwatch.cases.as_mail import as_mail
 from stillwatch.cases.as_text import as_text
-from stillwatch.cases.content import Document
+from stillwatch.cases.content import Document, Span
 from stillwatch.cases.notices import make_notice
 from stillwatch.errors import InputError
 
@@ -63,6 +67,59 @@ def test_addresses_with_names_in_any_script() -> None:
     assert message["From"].addresses[0].display_name == "Überwachung"
     assert [a.addr_spec for a in message["To"].addresses] == ["office@example.org", "b@example.org"]
     assert message["To"].addresses[0].display_name == "مكتب"
+
+
+def raw(data: bytes, header: str) -> str:
+    """A header as another program than Python reads it: its lines joined, then its words decoded."""
+    head = data.split(b"\r\n\r\n")[0].decode("ascii").replace("\r\n ", " ")
+    line = next(one for one in head.split("\r\n") if one.startswith(f"{header}: "))
+    return str(make_header(decode_header(line.removeprefix(f"{header}: "))))
+
+
+def test_no_blank_is_lost_where_long_words_are_folded() -> None:
+    words = ["مسعى", "رسمي", "حملات", "في", "سجل", "طويل", "العناوين", "c-350e94", "الطويلة", "plain"]
+    rng = random.Random(1)
+    made = document()
+    for _ in range(60):
+        said = " ".join(rng.choice(words) for _ in range(rng.randint(5, 30)))
+        titled = dataclasses.replace(made, title=(Span(said, "user"),))
+        data = as_mail(titled, date=CREATED, to=[f"{said} <a@example.org>"], copies=["b@example.org"])
+        assert raw(data, "Subject") == f"[TLP:AMBER] {said}"
+        assert raw(data, "To") == f"{said} <a@example.org>"
+        assert max(len(line) for line in data.split(b"\r\n\r\n")[0].split(b"\r\n")) <= 78
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("a@müller.example", "a@xn--mller-kva.example"),
+        ("مكتب <a@وزارة.السعودية>", "a@xn--mgbexc3i.xn--mgberp4a5d4ar"),
+        ("a@例え.jp", "a@xn--r8jz45g.jp"),
+    ],
+)
+def test_a_domain_in_any_script_is_written_as_idna_has_it(given: str, written: str) -> None:
+    data = as_mail(document(), date=CREATED, to=[given])
+    assert written.encode() in data.split(b"\r\n\r\n")[0]
+    assert mail(to=[given])["To"].addresses[0].addr_spec == written
+
+
+@pytest.mark.parametrize("address", ["müller@example.org", "a@straße.example", "a@a\u200cb.example", "a@..é"])
+def test_an_address_that_would_become_another_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=r"is no address|one line of printable"):
+        mail(to=[address])
+
+
+@pytest.mark.parametrize(("code", "forms"), [("ar", ["text/plain", "text/html"]), ("en", ["text/plain"])])
+def test_what_runs_from_right_to_left_is_html_as_well(code: str, forms: list[str]) -> None:
+    made = document(language=code)
+    message = mail(made, attachments={"notice.html": b"<p>"})
+    inline = [p for p in message.walk() if p.get_content_maintype() == "text" and not p.get_filename()]
+    assert [p.get_content_type() for p in inline] == forms
+    if code == "ar":
+        assert inline[1].get_content().replace("\r\n", "\n").rstrip() == as_html(made).rstrip()
+        assert message["Content-Language"] == "ar"
+    bounds = [p.get_boundary() for p in message.walk() if p.is_multipart()]
+    assert len(bounds) == len(set(bounds)) == len(forms)
 
 
 def test_attachments_come_back_as_they_went_in() -> None:
