@@ -139,40 +139,72 @@ def spoken_of(case: Case, finding: str) -> bool:
     return any(a.finding == finding for a in case.asked) or any(a.finding == finding for a in case.answers)
 
 
-def answer_panel(case: Case, finding: str, lang: Language, today: date, party: Party) -> Panel:
-    """What the party concerned says, or that it says nothing, and since when."""
-    blocks: list[Paragraph | Quote] = [
-        Quote(
-            user(answer.statement),
-            lang.say("answer.by", party=party(answer.party), at=lang.day(answer.received_at)),
-            (answer.id,),
-        )
-        for answer in answers_to(case, finding)
-    ]
-    asked_of = [asked for asked in questions(case) if asked.finding == finding]
-    for asked in [asked for asked in asked_of if not answered(case, asked)]:
-        due = moment(asked.due, f"date by which {asked.party!r} was asked to answer").date()
-        key = "answer.none" if today > due else "answer.waiting"
-        text = lang.say(key, due=due, party=party(asked.party), at=(Span(lang.day(asked.at)),))
-        blocks.append(Paragraph(text, (case.id,)))
+def answer_panel(
+    case: Case, finding: str, lang: Language, today: date, party: Party, *, whole: bool = False
+) -> Panel:
+    """What the party concerned says, or that it says nothing, and since when.
+
+    Parameters
+    ----------
+    whole
+        Whether an answer to the whole case stands here in full; else it says where that answer stands.
+    """
+    before = predecessors(case, finding)
+    blocks = [_quote(answer, "answer.by", lang, party) for answer in answers_to(case, finding)]
+    blocks += [_quote(a, "answer.by_before", lang, party) for f in before for a in answers_to(case, f)]
     if finding:
-        whole = sorted({a.party for a in answers_to(case, "")})
-        blocks += [Paragraph(lang.say("answer.whole", party=party(p)), (case.id,)) for p in whole]
-    else:
-        blocks += _in_parts(case, [asked.party for asked in asked_of], lang, party)
+        if whole:
+            blocks += [_quote(a, "answer.by_whole", lang, party) for a in answers_to(case, "")]
+        else:
+            parties = sorted({a.party for a in answers_to(case, "")})
+            blocks += [
+                Paragraph(sentence(lang.say("answer.whole", party=party(p))), (case.id,)) for p in parties
+            ]
+    # Who was asked about the whole was asked about this as well, and a question goes on to what replaced its claim.
+    about = {finding, "", *before}
+    latest: dict[str, Asked] = {}
+    for asked in sorted(questions(case), key=lambda a: moment(a.at, "question")):
+        if asked.finding in about:
+            latest[asked.party] = asked
+    answers = {a.party for a in case.answers if a.finding in about}
+    for asked in latest.values():
+        if not answered(case, asked):
+            due = moment(asked.due, f"date by which {asked.party!r} was asked to answer").date()
+            key = "answer.none" if today > due else "answer.waiting"
+            text = lang.say(key, due=due, party=party(asked.party), at=(Span(lang.day(asked.at)),))
+            blocks.append(Paragraph(sentence(text), (case.id,)))
+        elif asked.party not in answers:
+            told = tuple(a.id for a in case.answers if a.party == asked.party)
+            blocks.append(Paragraph(sentence(lang.say("answer.parts", party=party(asked.party))), told))
     if not blocks:
         blocks = [Paragraph(lang.say("answer.not_asked"), (case.id,))]
     return Panel(lang.say("finding.answer"), tuple(blocks))
 
 
-def _in_parts(case: Case, parties: list[str], lang: Language, party: Party) -> list[Paragraph]:
-    """Parties that were asked about the whole case and answered on findings of it."""
-    told = []
-    for name in parties:
-        answers = [a for a in case.answers if a.party == name]
-        if answers and all(a.finding for a in answers):
-            told.append(Paragraph(lang.say("answer.parts", party=party(name)), tuple(a.id for a in answers)))
-    return told
+def _quote(answer: Answer, key: str, lang: Language, party: Party) -> Paragraph | Quote:
+    by = lang.say(key, party=party(answer.party), at=lang.day(answer.received_at))
+    return Quote(user(answer.statement), by, (answer.id,))
+
+
+def predecessors(case: Case, finding: str) -> tuple[str, ...]:
+    """Ids of the findings in whose place this one came, the nearest first."""
+    found: list[str] = []
+    look = [finding] if finding else []
+    while look:
+        new = look.pop(0)
+        for said in case.withdrawals:
+            if said.replaced_by == new and said.finding not in (finding, *found):
+                found.append(said.finding)
+                look.append(said.finding)
+    return tuple(found)
+
+
+def sentence(text: Text) -> Text:
+    """A text that begins as a sentence does. Somebody else's words begin as they wrote them."""
+    if not text or text[0].style not in ("plain", "strong"):
+        return text
+    first = text[0].text
+    return (Span(first[:1].upper() + first[1:], text[0].style), *text[1:])
 
 
 def decision_words(finding: Finding, lang: Language) -> Text:
@@ -191,7 +223,11 @@ def claim_panel(case: Case, finding: Finding, lang: Language) -> Panel:
             lang.say("finding.claim_withdrawn", at=at, reason=user(gone.reason), claim=said)
             if new is None
             else lang.say(
-                "finding.claim_corrected", at=at, reason=user(gone.reason), claim=said, new=own(new.claim, lang)
+                "finding.claim_corrected",
+                at=at,
+                reason=user(gone.reason),
+                claim=said,
+                new=own(new.claim, lang),
             )
         )
         sources = (finding.id,) if new is None else (finding.id, new.id)
@@ -208,13 +244,23 @@ def claim_panel(case: Case, finding: Finding, lang: Language) -> Panel:
 
 
 def replacement(case: Case, gone: Withdrawal) -> Finding | None:
-    """The finding that corrects a withdrawn one."""
-    return next((f for f in case.findings if gone.replaced_by and f.id == gone.replaced_by), None)
+    """The finding that stands in the place of a withdrawn one, if any does."""
+    seen = {gone.finding}
+    while gone.replaced_by and gone.replaced_by not in seen:
+        seen.add(gone.replaced_by)
+        said = withdrawal_of(case, gone.replaced_by)
+        if said is None:
+            return next((f for f in case.findings if f.id == gone.replaced_by), None)
+        gone = said
+    return None
 
 
-def beside(case: Case, finding: Finding, lang: Language, today: date, party: Party) -> Beside:
-    """A claim and the answer to it."""
-    return Beside(claim_panel(case, finding, lang), answer_panel(case, finding.id, lang, today, party))
+def beside(
+    case: Case, finding: Finding, lang: Language, today: date, party: Party, *, whole: bool = False
+) -> Beside:
+    """A claim and the answer to it, see `answer_panel`."""
+    answers = answer_panel(case, finding.id, lang, today, party, whole=whole)
+    return Beside(claim_panel(case, finding, lang), answers)
 
 
 def whole_case(case: Case, lang: Language, today: date, party: Party, title: str) -> Beside | None:

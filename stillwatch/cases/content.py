@@ -23,6 +23,8 @@ THIS = "document"
 """Source of what is said about the document itself, such as its map of sources."""
 METHOD = "method:"
 """``method:name@version``: a method card, which is part of the program."""
+LITERATURE = "literature:"
+"""``literature:`` and where it was published: what others have measured."""
 
 Style = Literal["plain", "user", "strong", "code"]
 
@@ -215,7 +217,7 @@ def _hold(
     place: str, sources: Sequence[str], said: Iterator[str] | Sequence[str], known: set[str], case: Case
 ) -> None:
     for source in sources:
-        if source not in known and not source.startswith(METHOD):
+        if source not in known and not source.startswith((METHOD, LITERATURE)):
             raise InputError(f"{place}: rests on {source!r}, which is not in case {case.id}")
     if sources:
         return

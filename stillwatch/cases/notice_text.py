@@ -7,25 +7,57 @@ from dataclasses import dataclass
 from datetime import date
 
 from stillwatch.cases.claims import (
+    answer_panel,
     beside,
+    claim_panel,
     code,
     joined,
+    moment,
     name_of,
+    predecessors,
     replacement,
     user,
-    whole_case,
     withdrawal_of,
 )
-from stillwatch.cases.content import AUTHOR, THIS, Block, Paragraph, Section, Span, Table, Text
-from stillwatch.cases.finding_section import how_sure, share_of
+from stillwatch.cases.content import (
+    AUTHOR,
+    LITERATURE,
+    THIS,
+    Beside,
+    Block,
+    Paragraph,
+    Section,
+    Span,
+    Table,
+    Text,
+)
+from stillwatch.cases.finding_section import how_sure, share_of, tested
 from stillwatch.cases.languages import Language
-from stillwatch.records import Case, Finding, Indicator, Notice, NoticeKind
+from stillwatch.cases.own_words import own
+from stillwatch.cases.plain_words import UNTESTED, plain_table, title_of, typical
+from stillwatch.records import Card, Case, Finding, Indicator, Notice, NoticeKind
 
 FULL = 20
 """Claims of one notice; a longer list is no notice but a report."""
 ROWS = 300
-LIMITS = 4
-"""Limits of one finding that are told; the report has them all."""
+PUBLISHED = tuple(
+    LITERATURE + where
+    for where in (
+        "Gudibande et al., The False Promise of Imitating Proprietary LLMs, arXiv:2305.15717",
+        "Qi et al., Fine-tuning Aligned Language Models Compromises Safety, arXiv:2310.03693",
+        "Cloud et al., Language models transmit behavioural traits through hidden signals in data, Nature 2026",
+    )
+)
+"""What is known of models that were trained on the answers of others, in the order in which the notice says it."""
+
+
+SAID_ELSEWHERE = (
+    UNTESTED,
+    "cannot tell whether it is ",
+    "the largest e-value ",
+    "the finding is about accounts in this log",
+)
+"""How limits begin that a notice says in another paragraph, or in plainer words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +74,9 @@ class Parts:
     action: str
     due: str
     contact: str
-    indicators: bool
+    indicators: tuple[Indicator, ...] | None
+    """None: no annex of indicators."""
+    cards: Mapping[str, Card]
 
     def subject(self, finding: Finding) -> Text:
         """What a group is called: the caller's words, or its pseudonym."""
@@ -50,12 +84,55 @@ class Parts:
         return user(self.names.get(finding.subject) or self.names.get(name) or name)
 
     def party(self, name: str) -> Text:
-        """What a party is called: the caller's words, its pseudonym, or no name at all."""
+        """What a party is called: the caller's words, its pseudonym, a letter where there are several, or no name."""
         if name in self.names:
             return user(self.names[name])
         if name in self.case.subjects:
             return user(name)
-        return self.lang.say("answer.party")
+        if sum(self._nameless(one) for one in self._heard()) < 2:
+            return self.lang.say("answer.party")
+        # Of the whole case, so that a letter means the same party in every notice of it.
+        return self.lang.say("answer.one_party", letter=_letter(_parties(self.case).index(name)))
+
+    def supported(self) -> list[Finding]:
+        """Those that the notice claims; the others it asks about."""
+        return [f for f in self.findings if f.decision == "supported"]
+
+    def _nameless(self, party: str) -> bool:
+        return party not in self.names and party not in self.case.subjects
+
+    def _heard(self) -> set[str]:
+        """Parties that were asked about what the notice says, or answered."""
+        ids = {""}
+        for finding in self.findings:
+            ids |= {finding.id, *predecessors(self.case, finding.id)}
+            gone = withdrawal_of(self.case, finding.id)
+            new = replacement(self.case, gone) if gone is not None else None
+            ids |= {new.id, *predecessors(self.case, new.id)} if new is not None else set()
+        asked = {a.party for a in self.case.asked if a.finding in ids}
+        return asked | {a.party for a in self.case.answers if a.finding in ids}
+
+
+def reference(case: Case, notice: Notice) -> Text:
+    """By what a notice is cited, and by what the commands know it: its case, and the beginning of its id."""
+    return (*code(case.id), Span(" / "), *code(notice.id[:12]))
+
+
+def _parties(case: Case) -> list[str]:
+    """Every party of a case, in the order in which it came into it."""
+    times = [(moment(a.at, "question"), a.party) for a in case.asked]
+    times += [(moment(a.received_at, "answer"), a.party) for a in case.answers]
+    return list(dict.fromkeys(party for _, party in sorted(times)))
+
+
+def _letter(number: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
 
 
 def sections(parts: Parts) -> tuple[Section, ...]:
@@ -64,56 +141,67 @@ def sections(parts: Parts) -> tuple[Section, ...]:
     if parts.kind == "correction":
         made += [_corrected(parts)]
     else:
-        made += [_known(parts), _asserted(parts)]
-    answers = whole_case(parts.case, parts.lang, parts.today, parts.party, "report.answers_claim")
-    if answers is not None:
-        made.append(Section(parts.lang.say("notice.whole_case"), (answers,)))
-    if parts.kind != "correction":
-        made += [_unknown(parts), _risk(parts)]
+        made += [_known(parts), *_asserted(parts), _unknown(parts)]
+        # Of a risk from what is only asked about, there is nothing to say.
+        made += [_risk(parts)] if parts.supported() else []
     made += [_action(parts), _contact(parts)]
-    if parts.indicators:
-        made.append(_annex(parts))
+    if parts.indicators is not None:
+        made.append(_annex(parts, parts.indicators))
     return tuple(made)
 
 
 def _purpose(parts: Parts) -> Section:
     say = parts.lang.say
-    blocks = (
-        Paragraph(say(f"notice.purpose_{parts.kind}")),
-        Paragraph(say("notice.not_accusation")),
-    )
+    purpose = f"notice.purpose_{parts.kind}"
+    if parts.kind in ("alert", "demarche") and any("harvesting" not in f.details for f in parts.findings):
+        purpose += "_other"
+    if parts.kind == "disclosure" and not parts.supported():
+        purpose += "_open"
+    if parts.kind == "partner" and not parts.indicators:
+        purpose += "_bare"
+    blocks = (Paragraph(say(purpose)), Paragraph(say("notice.not_accusation")))
     return Section(say("notice.purpose"), blocks)
 
 
 def _known(parts: Parts) -> Section:
-    lang = parts.lang
+    """Counts, what was measured (what found nothing and what could not be tested as well), and what accounts do."""
+    lang, between = parts.lang, parts.lang.messages["word.list"]
     blocks: list[Block] = []
     for finding in parts.findings[:FULL]:
-        details, subject = finding.details, parts.subject(finding)
-        said: list[Text] = []
-        if isinstance(details.get("accounts"), int) and isinstance(details.get("exchanges"), int):
-            said.append(
-                lang.say(
-                    "notice.known_counts",
-                    subject=subject,
-                    accounts=lang.count("accounts", int(details["accounts"])),
-                    exchanges=lang.count("exchanges", int(details["exchanges"])),
-                )
-            )
-        if details.get("since"):
-            first, last = (lang.day(str(details.get(k) or details["since"])) for k in ("since", "until"))
-            said.append(lang.say("notice.known_period", first=(Span(first),), last=(Span(last),)))
-        if details.get("share") is not None:
-            said.append(lang.say("notice.known_share", share=share_of(details, lang)))
-        if details.get("takes"):
-            said.append(lang.say("notice.known_takes", takes=str(details["takes"])))
-        if said:
-            blocks.append(Paragraph(joined(said, " "), (finding.id, *_evidence(parts.case, finding))))
-        confirmed = details.get("confirmed_by", [])[:FULL]
-        blocks += [Paragraph(user(str(sentence)), (finding.id,)) for sentence in confirmed]
-    if not parts.findings:
-        blocks.append(Paragraph(lang.say("notice.known_none"), (parts.case.id,)))
+        rests = (finding.id,)
+        if counts := _counts(parts, finding):
+            blocks.append(Paragraph(counts, (*rests, *_evidence(parts.case, finding))))
+        if found_by := finding.details.get("proposed_by"):
+            what = title_of(str(found_by), parts.cards, lang)
+            blocks.append(Paragraph(lang.say("notice.known_found_by", what=what), rests))
+        if does := typical(finding, lang):
+            blocks.append(Paragraph(lang.say("notice.known_typical", words=joined(does, between)), rests))
+        if (table := plain_table(finding, lang, parts.cards)) is not None:
+            blocks.append(table)
     return Section(lang.say("notice.known"), tuple(blocks))
+
+
+def _counts(parts: Parts, finding: Finding) -> Text:
+    """How many accounts and exchanges, from when to when, which share, and what is asked for; empty: not counted."""
+    lang, details = parts.lang, finding.details
+    said: list[Text] = []
+    if isinstance(details.get("accounts"), int) and isinstance(details.get("exchanges"), int):
+        said.append(
+            lang.say(
+                "notice.known_counts",
+                subject=parts.subject(finding),
+                accounts=lang.count("accounts", int(details["accounts"])),
+                exchanges=lang.count("exchanges", int(details["exchanges"])),
+            )
+        )
+    if details.get("since"):
+        first, last = (lang.day(str(details.get(k) or details["since"])) for k in ("since", "until"))
+        said.append(lang.say("notice.known_period", first=(Span(first),), last=(Span(last),)))
+    if details.get("share") is not None:
+        said.append(lang.say("notice.known_share", share=share_of(details, lang)))
+    if details.get("takes"):
+        said.append(lang.say("notice.known_takes", takes=own(str(details["takes"]), lang)))
+    return joined(said, lang.messages["word.between"])
 
 
 def _evidence(case: Case, finding: Finding) -> tuple[str, ...]:
@@ -121,61 +209,87 @@ def _evidence(case: Case, finding: Finding) -> tuple[str, ...]:
     return tuple(e for e in finding.evidence if e in known)
 
 
-def _asserted(parts: Parts) -> Section:
-    lang = parts.lang
-    blocks: list[Block] = [Paragraph(lang.say("notice.asserted_intro"))]
-    for finding in parts.findings[:FULL]:
-        blocks.append(beside(parts.case, finding, lang, parts.today, parts.party))
-        blocks.append(Paragraph(how_sure(finding, lang), (finding.id,)))
-        strength = (
-            lang.say("finding.strength", strength=finding.strength)
-            if finding.strength
-            else lang.say("finding.strength_none")
-        )
-        blocks.append(Paragraph(strength, (finding.id,)))
-    if len(parts.findings) > FULL:
-        left = len(parts.findings) - FULL
+def _asserted(parts: Parts) -> list[Section]:
+    """What is claimed; and apart from it, what is only asked."""
+    lang, claimed = parts.lang, parts.supported()[:FULL]
+    asked = [f for f in parts.findings if f not in parts.supported()][: FULL - len(claimed)]
+    made = []
+    for title, intro, findings in (("asserted", "asserted_intro", claimed), ("open", "open_intro", asked)):
+        blocks: list[Block] = [Paragraph(lang.say(f"notice.{intro}"))]
+        for finding in findings:
+            blocks.append(beside(parts.case, finding, lang, parts.today, parts.party, whole=True))
+            blocks += _sure(finding, lang) if title == "asserted" else []
+        if findings:
+            made.append(Section(lang.say(f"notice.{title}"), tuple(blocks)))
+    if (left := len(parts.findings) - FULL) > 0:
         said = lang.say("word.more_rows", shown=lang.count("rows", FULL), left=left)
-        blocks.append(Paragraph(said, (parts.case.id,)))
-    return Section(lang.say("notice.asserted"), tuple(blocks))
+        made.append(Section(lang.say("notice.asserted"), (Paragraph(said, (parts.case.id,)),)))
+    return made
+
+
+def _sure(finding: Finding, lang: Language) -> list[Block]:
+    """How sure a claim is, as a bound and without an e-value; that of a finding with no line, as a report says it."""
+    rests, found, needed = (finding.id,), finding.log_evalue, finding.log_evalue_needed
+    sure = (
+        how_sure(finding, lang)
+        if found is None or found <= 0 or needed is None
+        else lang.say(
+            "notice.sure", tested=_tested(finding, lang), odds=lang.odds(found), needed=lang.odds(needed)
+        )
+    )
+    strength = (
+        lang.say("finding.strength", strength=own(finding.strength, lang))
+        if finding.strength
+        else lang.say("finding.strength_none")
+    )
+    return [Paragraph(sure, rests), Paragraph(strength, rests)]
+
+
+def _tested(finding: Finding, lang: Language) -> Text:
+    """The explanation against which the figure speaks; a notice has no room for those of single measurements."""
+    return tested(finding, lang) if "gamma" in finding.details else lang.say("notice.tested_elsewhere")
 
 
 def _unknown(parts: Parts) -> Section:
-    lang = parts.lang
+    lang, between = parts.lang, parts.lang.messages["word.list"]
     blocks: list[Block] = [
         Paragraph(lang.say("notice.unknown_who")),
         Paragraph(lang.say("notice.unknown_where")),
     ]
     for finding in parts.findings[:FULL]:
-        subject, rests = parts.subject(finding), (finding.id,)
-        for state, key in ((False, "unknown_open"), (None, "unknown_untold")):
-            names = [user(a.name) for a in finding.alternatives if a.excluded is state]
-            if names:
-                said = lang.say(
-                    f"notice.{key}", subject=subject, names=joined(names, lang.messages["word.list"])
-                )
-                blocks.append(Paragraph(said, rests))
-        blocks += [
-            Paragraph(lang.say("notice.unknown_limits", subject=subject, limit=limit), rests)
-            for limit in _telling(finding.limits)
+        subject = parts.subject(finding)
+        named: tuple[tuple[str, list[Text]], ...] = (
+            ("unknown_open", [own(a.name, lang) for a in finding.alternatives if a.excluded is False]),
+            ("unknown_untold", [own(a.name, lang) for a in finding.alternatives if a.excluded is None]),
+        )
+        said = [
+            lang.say(f"notice.{key}", subject=subject, names=joined(names, between))
+            for key, names in named
+            if names
         ]
+        said += [
+            lang.say("notice.unknown_limits", subject=subject, limit=own(limit, lang))
+            for limit in finding.limits
+            if not limit.startswith(SAID_ELSEWHERE)
+        ]
+        blocks += [Paragraph(text, (finding.id,)) for text in said]
     return Section(lang.say("notice.unknown"), tuple(blocks))
-
-
-def _telling(limits: tuple[str, ...]) -> tuple[str, ...]:
-    """Limits of the finding itself before those of a test that could not run."""
-    return tuple(sorted(limits, key=lambda limit: limit.startswith("not tested:")))[:LIMITS]
 
 
 def _risk(parts: Parts) -> Section:
     say = parts.lang.say
-    blocks = (Paragraph(say("notice.risk_text")), Paragraph(say("notice.risk_ask")))
+    blocks = (Paragraph(say("notice.risk_text"), PUBLISHED), Paragraph(say("notice.risk_ask"), PUBLISHED))
     return Section(say("notice.risk"), blocks)
 
 
 def _action(parts: Parts) -> Section:
     lang = parts.lang
-    asked = user(parts.action) or lang.say(f"notice.action_{parts.kind}")
+    usual = f"notice.action_{parts.kind}"
+    if parts.kind in ("alert", "partner") and not parts.indicators:
+        usual += "_bare"
+    if parts.kind == "disclosure" and not parts.supported():
+        usual += "_open"
+    asked = user(parts.action) or lang.say(usual)
     when = (
         lang.say("notice.action_by", due=(Span(lang.day(parts.due)),))
         if parts.due
@@ -191,6 +305,7 @@ def _contact(parts: Parts) -> Section:
 
 
 def _corrected(parts: Parts) -> Section:
+    """Which notice is corrected, and what it said. To whom it went besides is nobody's business here."""
     lang, case = parts.lang, parts.case
     blocks: list[Block] = []
     for notice in parts.corrected:
@@ -199,9 +314,7 @@ def _corrected(parts: Parts) -> Section:
             title=notice.title,
             at=(Span(lang.day(notice.created_at)),),
             kind=lang.say(f"kind.{notice.kind}"),
-            id=code(notice.id[:12]),
-            addressees=joined([user(a) for a in notice.addressees], lang.messages["word.list"])
-            or lang.say("notice.corrected_nobody"),
+            id=reference(case, notice),
         )
         blocks.append(Paragraph(said, (notice.id,)))
     for finding in parts.findings:
@@ -209,24 +322,18 @@ def _corrected(parts: Parts) -> Section:
         if gone is None:
             continue
         new = replacement(case, gone)
-        values: dict[str, str | Text] = {
-            "subject": parts.subject(finding),
-            "at": (Span(lang.day(gone.at)),),
-            "claim": finding.claim,
-            "reason": gone.reason,
-        }
-        if new is None:
-            blocks.append(Paragraph(lang.say("notice.corrected_finding", **values), (finding.id, case.id)))
-        else:
-            said = lang.say("notice.corrected_replaced", **values, new=new.claim)
-            blocks.append(Paragraph(said, (finding.id, new.id, case.id)))
-            blocks.append(beside(case, new, lang, parts.today, parts.party))
+        key = "corrected_finding" if new is None else "corrected_replaced"
+        said = lang.say(f"notice.{key}", subject=parts.subject(finding), at=(Span(lang.day(gone.at)),))
+        blocks.append(Paragraph(said, (finding.id, case.id)))
+        # The answer to what was claimed, and to what is claimed now.
+        answered = finding if new is None else new
+        answers = answer_panel(case, answered.id, lang, parts.today, parts.party, whole=True)
+        blocks.append(Beside(claim_panel(case, finding, lang), answers))
     return Section(lang.say("notice.corrected"), tuple(blocks))
 
 
-def _annex(parts: Parts) -> Section:
+def _annex(parts: Parts, shared: tuple[Indicator, ...]) -> Section:
     lang, ids = parts.lang, {f.id for f in parts.findings}
-    shared = [i for i in parts.case.indicators if ids & set(i.derived_from)]
     title = lang.say("notice.annex_indicators")
     if not shared:
         none = Paragraph(lang.say("notice.indicators_none"))
@@ -253,6 +360,8 @@ def _indicator(indicator: Indicator, lang: Language) -> tuple[Text, ...]:
         user(indicator.language),
         lang.say("number.days", first=(Span(first),), last=(Span(last),)),
         lang.text(indicator.confidence),
-        lang.say("number.of", k=indicator.benign_hits, n=indicator.benign_of),
+        lang.say("number.of", k=indicator.benign_hits, n=indicator.benign_of)
+        if indicator.benign_of
+        else lang.say("notice.not_measured"),
         code(indicator.tlp),
     )

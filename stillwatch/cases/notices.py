@@ -8,21 +8,29 @@ evidence it rests on unless the caller says why.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import cast, get_args
 
-from stillwatch.cases import content
+from stillwatch.cases import content, indicators
 from stillwatch.cases.case_report import marks, tlp_words, words
-from stillwatch.cases.claims import code, joined, moment, name_of, user, withdrawal_of
+from stillwatch.cases.claims import fallen, joined, moment, name_of, replacement, user
 from stillwatch.cases.content import Document, Span, Text
-from stillwatch.cases.corrections import corrections_due
+from stillwatch.cases.corrections import Unwritten, recipients, superseded, unwritten
 from stillwatch.cases.languages import Language, language
-from stillwatch.cases.notice_text import Parts, sections
+from stillwatch.cases.notice_text import Parts, reference, sections
+from stillwatch.cases.plain_words import colon
 from stillwatch.cases.sources import source_map
 from stillwatch.errors import InputError
-from stillwatch.records import TLP, Case, Finding, Indicator, Notice, NoticeKind, digest
+from stillwatch.records import TLP, Card, Case, Decision, Finding, Indicator, Notice, NoticeKind
 
+CARRIES: dict[NoticeKind, tuple[Decision, ...]] = {
+    "alert": ("supported",),
+    "demarche": ("supported",),
+    "partner": ("supported",),
+    "disclosure": ("supported", "inconclusive"),
+}
+"""Which findings a notice may carry. Of an inconclusive one only the party concerned may be asked."""
 WIDEST_LAST: tuple[TLP, ...] = ("TLP:RED", "TLP:AMBER+STRICT", "TLP:AMBER", "TLP:GREEN", "TLP:CLEAR")
 
 
@@ -34,6 +42,7 @@ class Request:
     """ISO time, UTC."""
     created_by: str
     addressees: tuple[str, ...] = ()
+    """Of a correction, if empty: those of the notices that it corrects, and their distribution."""
     distribution: tuple[str, ...] = ()
     """Who gets a copy."""
     language: str = "en"
@@ -47,7 +56,8 @@ class Request:
     findings: tuple[str, ...] | None = None
     """Ids, or their first characters; None: every supported finding that stands."""
     corrects: tuple[str, ...] | None = None
-    """Ids of the notices that a correction corrects; None: all that need one."""
+    """Ids of the notices that a correction corrects; None: all that need one, which must have gone to the same
+    people, see `corrections.unwritten`."""
     action: str = ""
     """What is asked, in the author's words; empty: the usual request of this kind."""
     due: str = ""
@@ -57,9 +67,13 @@ class Request:
     """Words for subjects and parties. Whoever is not in it stays a pseudonym."""
     indicators: bool = True
     """Whether the annex of indicators is added."""
+    draft: bool = False
+    """It will not be kept: it has no reference, and says so on top."""
 
 
-def make_notice(case: Case, kind: NoticeKind, request: Request, *, today: date) -> tuple[Notice, Document]:
+def make_notice(
+    case: Case, kind: NoticeKind, request: Request, *, today: date, cards: Sequence[Card] = ()
+) -> tuple[Notice, Document]:
     """Write one notice: the record to be kept with the case, and the document to be drawn.
 
     Parameters
@@ -73,30 +87,36 @@ def make_notice(case: Case, kind: NoticeKind, request: Request, *, today: date) 
         What its author decides.
     today
         Decides whether a date by which an answer was due has passed.
+    cards
+        The methods that the findings rest on, by which measurements are named.
 
     Returns
     -------
     tuple[Notice, Document]
-        The same arguments give the same two. `Notice.content` holds the document.
+        The same arguments give the same two. `Notice.content` holds the document; `document_of` reads it back.
 
     Raises
     ------
     InputError
-        The findings are not in the case, were withdrawn, or rest on evidence that may not be shared this widely; a
-        correction has nothing to correct; a date is none; a number has no source.
+        The findings are not in the case, were withdrawn, are none that such a notice may carry, or rest on evidence
+        that may not be shared this widely; there is none; a correction has nothing to correct, or would show somebody
+        what was told to others; a date is none, or is past; a number has no source.
     """
     if kind not in get_args(NoticeKind):
         raise InputError(f"a notice is {', '.join(get_args(NoticeKind))}; found {kind!r}")
-    moment(request.created_at, "time of the notice")
-    if request.due:
-        moment(request.due, "date by which an answer is asked for")
+    when = moment(request.created_at, "time of the notice")
+    if request.due and moment(request.due, "date by which an answer is asked for").date() < when.date():
+        raise InputError(
+            f"an answer is asked for by {request.due}, which is before the day of the notice, {when.date()}"
+        )
     lang = language(request.language)
-    corrected = _corrected(case, request) if kind == "correction" else ()
-    findings = _chosen(case, kind, request, corrected)
-    tlp = _tlp(case, findings, request)
-    title = request.title or content.string((*lang.say(f"kind.{kind}"), Span(": "), *user(case.title)))
-    # What the notice says decides its reference, so that two notices never share one.
-    reference = digest([case.id, case.head, kind, request.created_at, title, [f.id for f in findings], tlp])
+    corrected: tuple[Notice, ...] = ()
+    if kind == "correction":
+        request, corrected = _corrected(case, request)
+    findings = _gone(case, corrected) if kind == "correction" else _chosen(case, kind, request)
+    told = _with_replacements(case, findings)
+    tlp = _tlp(case, told, request)
+    title = request.title or content.string((*lang.say(f"kind.{kind}"), colon(lang), *user(case.title)))
     parts = Parts(
         case=case,
         kind=kind,
@@ -108,7 +128,10 @@ def make_notice(case: Case, kind: NoticeKind, request: Request, *, today: date) 
         action=request.action,
         due=request.due,
         contact=request.contact,
-        indicators=request.indicators and kind != "correction",
+        indicators=_annexed(case, findings, tlp, request)
+        if request.indicators and kind != "correction"
+        else None,
+        cards={card.name: card for card in cards},
     )
     document = Document(
         kind=kind,
@@ -118,8 +141,8 @@ def make_notice(case: Case, kind: NoticeKind, request: Request, *, today: date) 
         tlp=tlp,
         classification=request.classification,
         created_at=request.created_at,
-        head=_head(case, lang, kind, request, tlp, reference[:12]),
-        marks=marks(case, lang),
+        head=_head(case, lang, request, tlp),
+        marks=(*([lang.say("mark.draft")] if request.draft else []), *marks(case, lang)),
         words=words(lang),
         sections=sections(parts),
     )
@@ -135,12 +158,27 @@ def make_notice(case: Case, kind: NoticeKind, request: Request, *, today: date) 
         addressees=request.addressees,
         tlp=tlp,
         classification=request.classification,
-        findings=tuple(f.id for f in findings),
+        findings=tuple(f.id for f in told),
+        distribution=request.distribution,
         due=request.due,
         corrects=tuple(n.id for n in corrected),
         content=content.to_json(document),
     )
-    return notice, document
+    return notice, document if request.draft else document_of(case, notice)
+
+
+def document_of(case: Case, notice: Notice) -> Document:
+    """A kept notice as it is drawn: word for word as it was written, with its reference.
+
+    The reference is the id of the notice, which is the digest of what it says, and so cannot stand in it. One that
+    carries what was withdrawn since says so on top.
+    """
+    document = content.from_json(notice.content)
+    lang = language(document.language)
+    row = (lang.say("head.reference"), reference(case, notice))
+    since = superseded(case, notice)
+    old = (lang.say("mark.superseded", at=(Span(lang.day(since)),)),) if since else ()
+    return replace(document, head=(row, *document.head), marks=(*old, *document.marks))
 
 
 def strictest(marks_given: Sequence[TLP]) -> TLP:
@@ -157,7 +195,7 @@ def _tlp(case: Case, findings: Sequence[Finding], request: Request) -> TLP:
             (of[e].tlp, f"evidence {e[:12]} of {name_of(finding)}") for e in finding.evidence if e in of
         ]
     if request.indicators:
-        rests += [(i.tlp, f"indicator {i.kind}") for i in indicators_of(case, findings)]
+        rests += [(i.tlp, f"indicator {i.kind}") for i in _filed(case, findings)]
     needed, why = min(rests, key=lambda pair: WIDEST_LAST.index(pair[0]))
     if request.tlp is None:
         return needed
@@ -171,88 +209,133 @@ def _tlp(case: Case, findings: Sequence[Finding], request: Request) -> TLP:
     return request.tlp
 
 
-def indicators_of(case: Case, findings: Sequence[Finding]) -> list[Indicator]:
-    """Indicators derived from one of these findings, or from nothing that the case still holds."""
+def _filed(case: Case, findings: Sequence[Finding]) -> list[Indicator]:
+    """Indicators of the case that are derived from one of these findings."""
     ids = {f.id for f in findings}
     return [i for i in case.indicators if ids & set(i.derived_from)]
 
 
-def _corrected(case: Case, request: Request) -> tuple[Notice, ...]:
-    due = corrections_due(case)
+def _annexed(case: Case, findings: Sequence[Finding], tlp: TLP, request: Request) -> tuple[Indicator, ...]:
+    """Those that were filed, then those that ``case share`` would make of these findings at this label."""
+    alone = replace(case, findings=tuple(findings))
+    made = indicators.of_case(alone, tlp=tlp, downgrade=bool(request.wider_because)).indicators
+    filed = _filed(case, findings)
+    return tuple({(i.kind, i.language, i.pattern): i for i in (*made, *filed)}.values())
+
+
+def _corrected(case: Case, request: Request) -> tuple[Request, tuple[Notice, ...]]:
+    """The notices that a correction corrects, and the request with those to whom it goes."""
     if request.corrects is None:
-        if not due:
-            raise InputError(f"case {case.id}: no notice needs a correction")
-        return tuple(d.notice for d in due)
-    known = {n.id: n for n in case.notices}
-    found = []
-    for wanted in request.corrects:
-        matching = [n for i, n in known.items() if i.startswith(wanted)]
+        group = _only_one(case, request)
+        notices, addressees, copies = group.notices, group.addressees, group.distribution
+    else:
+        notices = _named(case, request.corrects)
+        addressees, copies = notices[0].addressees, notices[0].distribution
+    if request.addressees:
+        return request, notices
+    if len({frozenset(recipients(n)) for n in notices}) > 1:
+        raise InputError(
+            "these notices went to different people, who need not read of each other's: correct each by itself"
+        )
+    if not (addressees or copies):
+        raise InputError(
+            f"notice {notices[0].id[:12]} was addressed to nobody: say with --to who has it and gets the correction"
+        )
+    copies = tuple(dict.fromkeys((*copies, *request.distribution)))
+    return replace(request, addressees=addressees, distribution=copies), notices
+
+
+def _only_one(case: Case, request: Request) -> Unwritten:
+    groups = unwritten(case, request.addressees)
+    if not groups:
+        raise InputError(
+            f"case {case.id}: no notice needs a correction"
+            + (f" that {', '.join(request.addressees)} got" if unwritten(case) else "")
+        )
+    if len(groups) > 1:
+        each = "; ".join(" ".join(f"--corrects {n.id[:12]}" for n in g.notices) for g in groups)
+        raise InputError(
+            f"the notices of case {case.id} that need a correction went to different people: one for each of {each}"
+        )
+    return groups[0]
+
+
+def _named(case: Case, starts: Sequence[str]) -> tuple[Notice, ...]:
+    found: dict[str, Notice] = {}
+    for wanted in starts:
+        matching = [n for n in case.notices if n.id.startswith(wanted)]
         if len(matching) != 1:
             raise InputError(
                 f"{wanted!r} is no notice of case {case.id}" if not matching else f"{wanted!r} fits several"
             )
-        found.append(matching[0])
-    return tuple(found)
+        found[matching[0].id] = matching[0]
+    return tuple(found.values())
 
 
-def _chosen(
-    case: Case, kind: NoticeKind, request: Request, corrected: Sequence[Notice]
-) -> tuple[Finding, ...]:
-    of = {f.id: f for f in case.findings}
-    if kind == "correction":
-        gone = [
-            of[f] for n in corrected for f in n.findings if f in of and withdrawal_of(case, f) is not None
-        ]
-        if not gone:
-            raise InputError("none of these notices carried a finding that was withdrawn or corrected")
-        return tuple({f.id: f for f in gone}.values())
+def _gone(case: Case, corrected: Sequence[Notice]) -> tuple[Finding, ...]:
+    """What these notices carried and no longer stands."""
+    of, gone = {f.id: f for f in case.findings}, fallen(case)
+    found = {f: of[f] for n in corrected for f in n.findings if f in of and f in gone}
+    if not found:
+        raise InputError("none of these notices carried a finding that was withdrawn or corrected")
+    return tuple(found.values())
+
+
+def _with_replacements(case: Case, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings, and those that a correction tells in their place: its readers rely on these as well."""
+    gone = fallen(case)
+    new = [replacement(case, gone[f.id].word) for f in findings if f.id in gone]
+    return tuple({f.id: f for f in (*findings, *new) if f is not None}.values())
+
+
+def _chosen(case: Case, kind: NoticeKind, request: Request) -> tuple[Finding, ...]:
+    gone = fallen(case)
     if request.findings is None:
-        return tuple(
+        found = tuple(
             f
             for f in case.findings
-            if f.decision == "supported"
-            and withdrawal_of(case, f.id) is None
-            and not f.details.get("part_of")
+            if f.decision == "supported" and f.id not in gone and not f.details.get("part_of")
         )
+        if not found:
+            ask = "; of an inconclusive one, name it with --finding" if kind == "disclosure" else ""
+            raise InputError(
+                f"case {case.id}: no supported finding stands, so there is nothing that a notice of kind {kind} could "
+                f"tell{ask}"
+            )
+        return found
     chosen = []
     for wanted in request.findings:
         matching = [f for f in case.findings if f.id.startswith(wanted) or name_of(f) == wanted]
-        standing = [f for f in matching if withdrawal_of(case, f.id) is None]
+        standing = [f for f in matching if f.id not in gone]
         if matching and not standing:
             raise InputError(f"finding {wanted!r} was withdrawn; only a correction may carry it")
         if len(standing) != 1:
             what = "fits several findings" if standing else "is no finding"
             raise InputError(f"{wanted!r} {what} of case {case.id}")
+        if standing[0].decision not in CARRIES[kind]:
+            raise InputError(
+                f"finding {wanted!r} is {standing[0].decision}: a notice of kind {kind} carries findings that are "
+                + " or ".join(CARRIES[kind])
+            )
         chosen.append(standing[0])
     return tuple({f.id: f for f in chosen}.values())
 
 
-def _head(
-    case: Case, lang: Language, kind: NoticeKind, request: Request, tlp: TLP, reference: str
-) -> tuple[tuple[Text, Text], ...]:
+def _head(case: Case, lang: Language, request: Request, tlp: TLP) -> tuple[tuple[Text, Text], ...]:
     day = cast(Text, (Span(lang.day(request.created_at)),))
+    none = lang.say("word.none")
+
+    def listed(people: Sequence[str]) -> Text:
+        return joined([user(a) for a in people], lang.messages["word.list"])
+
     rows = [
         (lang.say("head.from"), user(request.created_by)),
-        (
-            lang.say("head.to"),
-            joined([user(a) for a in request.addressees], lang.messages["word.list"])
-            or lang.say("head.nobody"),
-        ),
-    ]
-    if request.distribution:
-        rows.append(
-            (
-                lang.say("head.distribution"),
-                joined([user(a) for a in request.distribution], lang.messages["word.list"]),
-            )
-        )
-    rows += [
+        (lang.say("head.to"), listed(request.addressees) or lang.say("head.nobody")),
+        (lang.say("head.distribution"), listed(request.distribution) or none),
         (lang.say("head.date"), day),
-        (lang.say("head.reference"), (*code(case.id), Span(" / "), *code(reference))),
         (lang.say("head.tlp"), tlp_words(tlp, lang)),
+        (lang.say("head.classification"), user(request.classification) or none),
     ]
-    if request.classification:
-        rows.append((lang.say("head.classification"), user(request.classification)))
     if request.wider_because:
         rows.append((lang.say("head.lowered"), user(request.wider_because)))
     if request.due:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stillwatch.cases.claims import code, name_of, user
 from stillwatch.cases.content import (
     AUTHOR,
+    LITERATURE,
     METHOD,
     THIS,
     Document,
@@ -28,6 +29,7 @@ _LETTERS = {
     "case": "C",
     "subject": "P",
     "method": "M",
+    "literature": "L",
     "author": "W",
     "document": "D",
 }
@@ -42,7 +44,7 @@ def source_map(document: Document, case: Case, lang: Language, *, title: Text) -
     for number, block in numbered(document):
         for source in block.sources:
             if source not in marks:
-                kind = "method" if source.startswith(METHOD) else kinds.get(source, "document")
+                kind = _kind(source, kinds)
                 counts[kind] = counts.get(kind, 0) + 1
                 marks[source] = f"{_LETTERS[kind]}{counts[kind]}"
         held = _together([marks[s] for s in block.sources])
@@ -59,7 +61,7 @@ def source_map(document: Document, case: Case, lang: Language, *, title: Text) -
     ]
     named = {f.id: name_of(f) for f in case.findings} | {e.sha256: e.role for e in case.evidence}
     listed = tuple(
-        (code(mark), _what(mark, named.get(source, ""), lang), code(source.removeprefix(METHOD)))
+        (code(mark), _what(mark, named.get(source, ""), lang), _named(source))
         for source, mark in sorted(marks.items(), key=lambda pair: (pair[1][0], int(pair[1][1:])))
     )
     return Section(
@@ -83,6 +85,19 @@ def source_map(document: Document, case: Case, lang: Language, *, title: Text) -
         mark="sources",
         new_page=True,
     )
+
+
+def _kind(source: str, kinds: dict[str, str]) -> str:
+    if source.startswith(METHOD):
+        return "method"
+    return "literature" if source.startswith(LITERATURE) else kinds.get(source, "document")
+
+
+def _named(source: str) -> Text:
+    """A digest or name; of what was published, where."""
+    if source.startswith(LITERATURE):
+        return user(source.removeprefix(LITERATURE))
+    return code(source.removeprefix(METHOD))
 
 
 def _kinds(case: Case) -> dict[str, str]:

@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stillwatch.cases.content import Document
-    from stillwatch.records import Case
+    from stillwatch.records import Card, Case
 
 
 def report_of(held: Case, *, day: date, language: str, by: str) -> Document:
     """The report of a case, with the cards of every signal."""
-    from stillwatch import plugins
     from stillwatch.cases.case_report import case_report
 
-    return case_report(
-        held,
-        today=day,
-        created_at=now(),
-        cards=[signal.CARD for signal in plugins.find("campaigns.signals").values()],
-        language_code=language,
-        author=by,
-    )
+    return case_report(held, today=day, created_at=now(), cards=cards(), language_code=language, author=by)
+
+
+def cards() -> list[Card]:
+    """The card of every signal."""
+    from stillwatch import plugins
+
+    return [signal.CARD for signal in plugins.find("campaigns.signals").values()]
+
+
+def report_name(document: Document, case: str) -> str:
+    """What the file of a report is called: one language does not overwrite another."""
+    return f"{case}-report-{document.language}"
 
 
 def now() -> str:
@@ -48,16 +52,21 @@ def drawn(document: Document, kind: str) -> bytes:
 
 
 def mail(
-    document: Document, sender: str, to: tuple[str, ...], copies: list[str], attach: list[str] | None
+    document: Document,
+    name: str,
+    sender: str,
+    to: tuple[str, ...],
+    copies: tuple[str, ...],
+    attach: list[str] | None,
 ) -> bytes:
-    """A document as a message with itself attached."""
+    """A document as a message with itself attached, in files of this name."""
     from stillwatch.cases.as_mail import DRAFT, as_mail
     from stillwatch.errors import InputError
 
     wanted = attach or ["pdf", "html"]
     if set(wanted) - {"pdf", "html"}:
         raise InputError(f"--attach is pdf or html, found {', '.join(wanted)}")
-    files: dict[str, Any] = {f"notice.{kind}": drawn(document, kind) for kind in dict.fromkeys(wanted)}
+    files: dict[str, Any] = {f"{name}.{kind}": drawn(document, kind) for kind in dict.fromkeys(wanted)}
     # A desk by its name has no address: whoever sends the message fills it in.
     return as_mail(
         document,
@@ -70,24 +79,45 @@ def mail(
 
 
 def write(content: bytes, out: Path | None, workspace: Path, name: str, kind: str) -> Path | None:
-    """Write a document, whole or not at all, and say where; None: to standard output."""
-    import os
-
-    from stillwatch.errors import InputError
-
+    """Write a document where it is asked for, and say where; None: to standard output."""
     if out is not None and str(out) == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         return None
     ending = "txt" if kind == "text" else kind
     target = out if out is not None else workspace / "reports" / f"{name}.{ending}"
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    write_file(target, content)
+    return target
+
+
+def write_file(target: Path, content: bytes) -> None:
+    """A file that is whole or as it was before, and readable by its owner alone.
+
+    A pipe or a device is written to and not replaced, and a link stays one: what it points at is written.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    import os
+
+    from stillwatch.errors import InputError
+
+    part: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as there:
+                there.write(content)
+            return
+        real = target.resolve()
+        real.parent.mkdir(parents=True, exist_ok=True)
+        part = real.with_name(f".{real.name}.{os.getpid()}.part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
-        part.replace(target)
-    except OSError as problem:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{target}: cannot be written: {problem.strerror}") from problem
-    return target
+        part.replace(real)
+    except (OSError, RuntimeError) as problem:  # a link to itself
+        if part is not None:
+            part.unlink(missing_ok=True)
+        why = getattr(problem, "strerror", None) or problem
+        raise InputError(f"{target}: cannot be written: {why}") from problem

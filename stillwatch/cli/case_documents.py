@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
-from datetime import UTC, date, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -23,6 +22,7 @@ from stillwatch.cli._options import (
 )
 
 if TYPE_CHECKING:
+    from stillwatch.cases.notices import Request
     from stillwatch.records import Case, Notice
 
 OutOption = Annotated[
@@ -49,9 +49,10 @@ def report(
         raise typer.BadParameter("one of --pdf, --html and --text")
     with _filing.store(workspace, store) as cases:
         held = cases.get(case)
-    document = _drawing.report_of(held, day=_day(today), language=language, by=_filing.whoever(by))
+    document = _drawing.report_of(held, day=_filing.day(today), language=language, by=_filing.whoever(by))
     kind = "pdf" if pdf else "text" if text else "html"
-    path = _drawing.write(_drawing.drawn(document, kind), out, workspace, f"{case}-report", kind)
+    name = _drawing.report_name(document, case)
+    path = _drawing.write(_drawing.drawn(document, kind), out, workspace, name, kind)
     if path:
         output.line(str(path))
 
@@ -117,8 +118,8 @@ def notice(
     store: StoreOption = "",
 ) -> None:
     """Write a notice. Nothing is sent: the file is yours to send."""
-    from stillwatch.cases.content import from_json
-    from stillwatch.cases.notices import Request, make_notice
+    from stillwatch.cases.notices import Request, document_of, make_notice
+    from stillwatch.errors import InputError
 
     if format not in FORMATS:
         raise typer.BadParameter(f"--format is {', '.join(FORMATS)}; found {format!r}")
@@ -136,44 +137,86 @@ def notice(
         tlp=tlp or None,  # type: ignore[arg-type]
         wider_because=wider_because,
         findings=tuple(finding) if finding else None,
-        corrects=tuple(corrects) if corrects else None,
+        corrects=tuple(_cited(start) for start in corrects) if corrects else None,
         action=action,
         due=by_date,
         contact=contact,
         names=dict(_pair(pair) for pair in name or []),
         indicators=indicators,
+        draft=not keep,
     )
     with _filing.store(workspace, store) as cases:
         held = cases.get(case)
         if again:
-            written = _notice_of(held, again)
-            document = from_json(written.content)
-            addressees, keep = addressees or written.addressees, False
+            kept = _notice_of(held, again)
+            made = [(kept, document_of(held, kept))]
         else:
-            written, document = make_notice(held, kind, request, today=_day(today))  # type: ignore[arg-type]
-        content = (
-            _drawing.mail(document, sender, addressees, copy or [], attach)
-            if format == "eml"
-            else _drawing.drawn(document, format)
+            made = [
+                make_notice(held, kind, one, today=_filing.day(today), cards=_drawing.cards())  # type: ignore[arg-type]
+                for one in _one_each(held, kind, request)
+            ]
+        if out is not None and len(made) > 1:
+            raise InputError(
+                f"these are {len(made)} corrections, for different people: leave --out out, or name one with --corrects"
+            )
+        pages = []
+        for written, document in made:
+            file = f"{case}-{written.kind}-{written.id[:8] if keep or again else 'draft'}"
+            people = (addressees or written.addressees, tuple(copy or ()) or written.distribution)
+            content = (
+                _drawing.mail(document, file, sender, *people, attach)
+                if format == "eml"
+                else _drawing.drawn(document, format)
+            )
+            pages.append((file, content))
+        # Kept only once they could be drawn.
+        if keep and not again:
+            cases.add_many(case, [written for written, _ in made], by=request.created_by)
+    for (written, _), (file, content) in zip(made, pages, strict=True):
+        path = _drawing.write(content, out, workspace, file, format)
+        if path:
+            output.line(str(path))
+        _told(held, written, kept=keep or bool(again), again=bool(again))
+
+
+def _one_each(case: Case, kind: str, request: Request) -> list[Request]:
+    """One notice; but a correction for each group of people who got the same notices."""
+    from stillwatch.cases.corrections import unwritten
+
+    groups = unwritten(case) if kind == "correction" and not (request.corrects or request.addressees) else ()
+    if len(groups) < 2:
+        return [request]
+    return [
+        replace(
+            request,
+            corrects=tuple(n.id for n in group.notices),
+            addressees=group.addressees or group.distribution,
+            distribution=(*(group.distribution if group.addressees else ()), *request.distribution),
         )
-        # Kept only once it could be drawn.
-        if keep:
-            cases.add(case, written, by=request.created_by)
-    path = _drawing.write(content, out, workspace, f"{case}-{written.kind}-{written.id[:8]}", format)
-    if path:
-        output.line(str(path))
-    draft = "" if keep or again else ", a draft: not kept with the case"
-    output.note(f"notice {written.id[:12]} ({written.tlp}){draft}")
-    if keep and addressees:
-        to_whom = shlex.quote(addressees[0])
-        output.note(
-            f"Next: stillwatch case deliver {case} {written.id[:12]} --to {to_whom} --event delivered"
-        )
+        for group in groups
+    ]
+
+
+def _told(case: Case, notice: Notice, *, kept: bool, again: bool) -> None:
+    """Say what was written, and what comes next."""
+    from stillwatch.cases.corrections import recipients, superseded
+
+    what = f"notice {notice.id[:12]}" if kept else "a draft, not kept with the case"
+    output.note(f"{what} ({notice.tlp})")
+    if again and superseded(case, notice):
+        output.note("It carries a finding that was withdrawn or corrected since, and says so on top.")
+        output.note(f"Next: stillwatch case notice {case.id} --kind correction")
+    elif kept and not again and recipients(notice):
+        output.note(_deliver_next(case.id, notice.id, recipients(notice)[0]))
+
+
+def _deliver_next(case: str, notice: str, who: str) -> str:
+    return f"Next: stillwatch case deliver {case} {notice[:12]} --to {shlex.quote(who)} --event delivered"
 
 
 def deliver(
     case: CaseArgument,
-    notice: Annotated[str, typer.Argument(help="Id of the notice, or its first characters.")],
+    notice: Annotated[str, typer.Argument(help="Reference or id of the notice, or its first characters.")],
     to: Annotated[str, typer.Option("--to", help="The addressee.")],
     event: Annotated[
         str, typer.Option("--event", help="delivered, acknowledged, answered, 'followed up' or failed.")
@@ -211,12 +254,17 @@ def followups(
     store: StoreOption = "",
     json: JsonOption = False,
 ) -> None:
-    """List who was told and has not answered, who was asked, and which notices need a correction."""
+    """List who has not answered, who still waits for a correction, and what is kept beyond its date."""
     from stillwatch.cases.followups import all_followups
 
     with _filing.store(workspace, store) as cases:
         ids = [case] if case else [found.id for found in cases.list()]
-        rows = all_followups((cases.get(i) for i in ids), _day(today), done=done)
+        rows = all_followups(
+            (cases.get(i) for i in ids),
+            _filing.day(today),
+            done=done,
+            here=lambda held, sha256: held in cases.holders(sha256),
+        )
     if json:
         output.json_lines(asdict(row) for row in rows)
         return
@@ -229,8 +277,15 @@ def followups(
     )
     late = sum(r.state == "overdue" for r in rows)
     output.line(f"{output.count(late, 'line')} overdue of {len(rows)}.")
-    if wrong := next((r for r in rows if r.what == "correction"), None):
-        output.line(f"Next: stillwatch case notice {wrong.case} --kind correction")
+    wrong = [r for r in rows if r.what == "correction"]
+    if unsaid := next((r for r in wrong if not r.last.startswith("correction")), None):
+        output.line(f"Next: stillwatch case notice {unsaid.case} --kind correction")
+    elif wrong:
+        output.line(_deliver_next(wrong[0].case, wrong[0].reference, wrong[0].who))
+    elif old := next((r for r in rows if r.what == "retention"), None):
+        output.line(
+            f"Next: stillwatch case delete-evidence {old.case} {old.reference[:12]} --reason 'kept long enough'"
+        )
 
 
 def add_to(app: typer.Typer) -> None:
@@ -244,7 +299,7 @@ def add_to(app: typer.Typer) -> None:
 def _notice_of(case: Case, start: str) -> Notice:
     from stillwatch.errors import InputError
 
-    matching = [n for n in case.notices if n.id.startswith(start)]
+    matching = [n for n in case.notices if n.id.startswith(_cited(start))]
     if len(matching) != 1:
         known = ", ".join(n.id[:12] for n in case.notices) or "none"
         what = "fits several notices" if matching else "is no notice"
@@ -252,15 +307,9 @@ def _notice_of(case: Case, start: str) -> Notice:
     return matching[0]
 
 
-def _day(text: str) -> date:
-    from stillwatch.errors import InputError
-
-    if not text:
-        return datetime.now(UTC).date()
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise InputError(f"--today is a day such as 2026-11-24, found {text!r}") from problem
+def _cited(text: str) -> str:
+    """The id of a notice as somebody typed it, who may have copied the whole reference: ``C-1 / 370b0308c1d2``."""
+    return text.rpartition("/")[2].strip()
 
 
 def _pair(text: str) -> tuple[str, str]:

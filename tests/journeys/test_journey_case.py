@@ -66,7 +66,7 @@ def test_one_command_files_tells_seals_and_reports(workspace: Path, hydra: Journ
     (notice,) = case["notices"]
     assert (notice["kind"], notice["addressees"]) == ("disclosure", ["Desk"])
     assert notice["findings"] == [f.id for f in hydra.scan.supported]
-    report = next((workspace / "reports").glob("C-1-report.html")).read_text("utf-8")
+    report = next((workspace / "reports").glob("C-1-report-en.html")).read_text("utf-8")
     assert hydra.scan.supported[0].evidence[0][:16] in report
     assert call("case", "verify", "C-1", "--workspace", workspace).code == 0
 
@@ -111,10 +111,12 @@ def test_from_a_scan_to_a_file_that_verifies_elsewhere(
 
     finding = supported[0].id
     assert (
-        call("case", "ask", "C-1", "Reseller", "--due", "2026-01-31", "--finding", finding[:10], *at).code
+        call("case", "ask", "C-1", "Reseller", "--due", "2099-01-31", "--finding", finding[:10], *at).code
         == 0
     )
-    assert "no answer by 2026-01-31" in call("case", "show", "C-1", *where).out
+    late = call("case", "show", "C-1", "--today", "2099-02-01", *where).out
+    assert "Reseller: no answer by 2099-01-31" in late
+    assert "Reseller: asked, due 2099-01-31" in call("case", "show", "C-1", *where).out
     done = call(
         "case", "answer", "C-1", "Reseller", "They are our customers.", "--finding", finding[:10], *at
     )
@@ -205,6 +207,11 @@ def test_what_was_changed_is_named_with_exit_code_5(workspace: Path, call: Call,
         (("add", "C-1", "nothing.txt"), 3, "nothing.txt: cannot be read"),
         (("add", "C-1", "--findings", "nothing.json"), 3, "nothing.json: cannot be read"),
         (("ask", "C-1", "P", "--due", "soon"), 3, "by a date such as 2026-12-31"),
+        (
+            ("ask", "C-1", "P", "--due", "2020-01-31"),
+            3,
+            "by 2020-01-31, which is before the day it was asked for",
+        ),
         (("answer", "C-1", "P", " "), 3, "needs words"),
         (("answer", "C-1", "P", "x", "--finding", "zz"), 3, "'zz' is no finding of C-1"),
         (("withdraw", "C-1", "zz", "x"), 3, "'zz' is no finding of C-1"),

@@ -7,12 +7,12 @@ from datetime import date
 from typing import Any
 
 import pytest
-from documents_samples import GOOD, OLD, OPEN, STATEMENT, TODAY, case, request
+from documents_samples import EVIDENCE, GOOD, OLD, OPEN, STATEMENT, TODAY, case, request
 
 from stillwatch.cases.followups import Followup, all_followups, followups
 from stillwatch.cases.notices import make_notice
 from stillwatch.errors import InputError
-from stillwatch.records import Answer, Asked, Case, Delivery, Withdrawal
+from stillwatch.records import Answer, Asked, Case, Custody, Delivery, Withdrawal
 
 
 def sent(*deliveries: tuple[str, str, str, str], due: str = "2026-12-08", **more: Any) -> Case:
@@ -106,8 +106,73 @@ def test_a_correction_is_due_at_everybody_who_got_the_notice() -> None:
         held, withdrawals=(Withdrawal(GOOD.id, "2026-11-23T10:00:00Z", "x", "wrong."),)
     )
     rows = [r for r in followups(held, TODAY) if r.what == "correction"]
-    assert [(r.who, r.state, r.days) for r in rows] == [("A", "overdue", -1), ("B", "overdue", -1)]
+    assert [(r.who, r.state, r.days) for r in rows] == [
+        (who, "overdue", -1) for who in ("A", "B", "Partner desk")
+    ]
     assert followups(held, TODAY)[0].what == "correction"
+    assert {r.last for r in rows} == {"a finding was withdrawn"}
+
+
+def test_a_correction_stays_in_the_register_until_it_arrived() -> None:
+    held = dataclasses.replace(
+        sent(), withdrawals=(Withdrawal(GOOD.id, "2026-11-23T10:00:00Z", "x", "wrong."),)
+    )
+    correction, _ = make_notice(
+        held, "correction", request(addressees=(), distribution=(), due=""), today=TODAY
+    )
+    held = dataclasses.replace(held, notices=(*held.notices, correction))
+    rows = followups(held, TODAY)
+    assert [(r.what, r.who, r.last) for r in rows] == [
+        ("correction", who, "correction not delivered") for who in ("A", "B", "Partner desk")
+    ]
+    assert {r.reference for r in rows} == {correction.id}
+    records = tuple(
+        Delivery(correction.id, who, "2026-11-24T11:00:00Z", "x", event)  # type: ignore[arg-type]
+        for who, event in (("A", "delivered"), ("B", "failed"))
+    )
+    left = followups(dataclasses.replace(held, deliveries=records), TODAY)
+    assert [(r.who, r.last) for r in left] == [
+        ("B", "correction failed"),
+        ("Partner desk", "correction not delivered"),
+    ]
+
+
+def test_nobody_is_chased_for_what_was_withdrawn() -> None:
+    asked = (Asked("Acme Tutoring", GOOD.id, "2026-11-10", "2026-11-12"),)
+    held = dataclasses.replace(sent(("A", "2026-11-11", "delivered", "2026-11-13")), asked=asked)
+    assert {(r.what, r.state) for r in followups(held, TODAY)} == {
+        ("notice", "overdue"), ("notice", "open"), ("answer", "overdue")
+    }  # fmt: skip
+    gone = dataclasses.replace(
+        held, withdrawals=(Withdrawal(GOOD.id, "2026-11-23T10:00:00Z", "x", "wrong."),)
+    )
+    assert {r.what for r in followups(gone, TODAY)} == {"correction"}
+    everything = followups(gone, TODAY, done=True)
+    assert {(r.what, r.state) for r in everything} == {
+        ("correction", "overdue"), ("notice", "done"), ("answer", "done")
+    }  # fmt: skip
+    assert next(r.last for r in everything if r.what == "answer") == "withdrawn"
+
+
+def test_a_copy_is_settled_once_it_arrived() -> None:
+    assert of(followups(sent(("Partner desk", "2026-11-11", "failed", "")), TODAY), "Partner desk").due == ""
+    assert "Partner desk" not in [
+        r.who for r in followups(sent(("Partner desk", "2026-11-11", "delivered", "")), TODAY)
+    ]
+
+
+def test_evidence_that_is_kept_beyond_its_date_is_a_line_of_its_own() -> None:
+    old = dataclasses.replace(EVIDENCE, sha256="cd" * 32, retain_until="2026-11-23")
+    last_day = dataclasses.replace(EVIDENCE, sha256="ef" * 32, retain_until="2026-11-24")
+    held = case(asked=(), answers=(), notices=(), evidence=(EVIDENCE, old, last_day))
+    (row,) = followups(held, TODAY)
+    assert (row.what, row.state, row.due, row.days, row.reference) == (
+        "retention", "overdue", "2026-11-23", -1, "cd" * 32
+    )  # fmt: skip
+    assert row.about == "findings of the scan: campaigns scan"
+    assert followups(held, TODAY, here=lambda case, sha256: sha256 != "cd" * 32) == []
+    gone = Custody("cd" * 32, "2026-11-24T08:00:00Z", "x", "deleted")
+    assert followups(dataclasses.replace(held, custody=(*held.custody, gone)), TODAY) == []
 
 
 def test_a_case_with_nothing_to_do() -> None:

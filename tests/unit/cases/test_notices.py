@@ -19,7 +19,9 @@ from documents_samples import (
     TODAY,
     WRONG,
     case,
+    finding,
     request,
+    test_result,
 )
 from test_case_report import in_order, pdf_text, squeezed
 from test_report import Page
@@ -28,11 +30,11 @@ from stillwatch.cases import content, fonts
 from stillwatch.cases.as_html import as_html
 from stillwatch.cases.as_pdf import as_pdf
 from stillwatch.cases.as_text import as_text
-from stillwatch.cases.content import Beside, Document, string
-from stillwatch.cases.corrections import corrections_due
-from stillwatch.cases.notices import make_notice
+from stillwatch.cases.content import Beside, Document, Paragraph, Table, string
+from stillwatch.cases.corrections import corrections_due, recipients, unwritten
+from stillwatch.cases.notices import document_of, make_notice
 from stillwatch.errors import InputError
-from stillwatch.records import Asked, Case, Notice, NoticeKind, Withdrawal
+from stillwatch.records import Answer, Asked, Card, Case, Delivery, Finding, Notice, NoticeKind, Withdrawal
 
 KINDS = [k for k in get_args(NoticeKind) if k != "correction"]
 LATER = "2026-11-20T09:00:00+00:00"
@@ -65,7 +67,7 @@ def test_every_kind_has_its_parts_in_order(kind: str) -> None:
         "Annex: what each paragraph rests on",
     ]
     assert notice.kind == document.kind == kind
-    assert content.from_json(notice.content) == document
+    assert document_of(case(), notice) == document
 
 
 def test_a_notice_says_what_is_known_asserted_unknown_and_asked() -> None:
@@ -73,16 +75,19 @@ def test_a_notice_says_what_is_known_asserted_unknown_and_asked() -> None:
     for part in [
         "Office for Models",
         "Distribution: Partner desk",
+        "Classification: none",
         "Sharing: TLP:AMBER: For the recipient's organisation and its clients",
         "Answer asked for by: 8 December 2026",
         "It is evidence, not an accusation.",
         "c-7f3a: 198 accounts and 71,204 exchanges. They were active between 2 November 2026 and 8 November 2026.",
         "Of these accounts' requests, 97% (95% to 98%) belong to it",
         "the chance of data as telling as these would be at most 1 in 10¹²",
+        "41 of 57; of matched accounts, 10%",
+        "It is evidence, not an accusation.",
         "Who runs these accounts, on whose behalf, and with what aim.",
         "c-7f3a: the data do not rule out a reseller.",
         "c-7f3a: the data cannot tell whether it is a school class.",
-        "If a model was trained on answers harvested in this way",
+        "In published experiments, models trained on another model's answers took over its manner",
         "An answer is asked for by 8 December 2026.",
         "Answers and questions: abuse@provider.example",
         "shingle:9f3a77c1d2e4b5a6",
@@ -123,14 +128,60 @@ def test_the_authors_own_request_takes_the_place_of_the_usual_one() -> None:
 
 
 def test_findings_can_be_chosen_and_withdrawn_ones_cannot() -> None:
-    assert write(findings=("c-0be2",))[0].findings == (OPEN.id,)
     assert write(findings=(GOOD.id[:10],))[0].findings == (GOOD.id,)
+    assert write(findings=("c-7f3a",))[0].findings == (GOOD.id,)
     with pytest.raises(InputError, match="was withdrawn; only a correction may carry it"):
         write(findings=(OLD.id,))
     with pytest.raises(InputError, match="is no finding of case C-1"):
         write(findings=("c-nothing",))
-    text = said(write(of=case(findings=(), withdrawals=(), answers=(), asked=(), indicators=()))[1])
-    assert "It carries no claim." in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_supported_finding_that_stands_there_is_nothing_to_tell(kind: str) -> None:
+    empty = case(findings=(OPEN,), withdrawals=(), answers=(), asked=(), indicators=())
+    with pytest.raises(InputError, match="no supported finding stands, so there is nothing"):
+        write(kind, empty)
+    gone = (*case().withdrawals, Withdrawal(GOOD.id, "2026-11-20T12:00:00Z", "a", "wrong."))
+    with pytest.raises(InputError, match="no supported finding stands, so there is nothing"):
+        write(kind, case(withdrawals=gone))
+
+
+@pytest.mark.parametrize("kind", ["alert", "demarche", "partner"])
+@pytest.mark.parametrize("decision", ["inconclusive", "not supported", "not tested"])
+def test_only_the_party_concerned_may_be_asked_about_what_is_not_supported(kind: str, decision: str) -> None:
+    weak = dataclasses.replace(OPEN, decision=decision)  # type: ignore[arg-type]
+    held = case(findings=(GOOD, weak), withdrawals=(), asked=(), answers=())
+    with pytest.raises(
+        InputError, match=f"is {decision}: a notice of kind {kind} carries findings that are supp"
+    ):
+        write(kind, held, findings=("c-0be2",))
+    if decision != "inconclusive":
+        with pytest.raises(InputError, match="carries findings that are supported or inconclusive"):
+            write("disclosure", held, findings=("c-0be2",))
+
+
+def test_a_question_to_the_party_concerned_claims_nothing() -> None:
+    notice, document = write("disclosure", findings=("c-0be2",))
+    assert notice.findings == (OPEN.id,)
+    text = said(document)
+    assert "It makes no claim." in text
+    assert "Please tell us what explains what was counted here." in text
+    assert "It cannot be told for these 12 accounts." in text
+    titles = headings(document)
+    assert "What is asked about, and not claimed" in titles
+    assert not {"What is asserted", "The risk to those who adopt a derived model"} & set(titles)
+
+
+def test_a_disclosure_of_both_keeps_the_claim_and_the_question_apart() -> None:
+    titles = headings(write("disclosure", findings=("c-7f3a", "c-0be2"))[1])
+    assert titles.index("What is asserted") + 1 == titles.index("What is asked about, and not claimed")
+
+
+def test_the_purpose_says_harvesting_only_where_the_findings_do() -> None:
+    other = finding(details={"campaign": "m-1"}, claim="The model prefers served answers.")
+    for kind in ("alert", "demarche"):
+        assert "shape of harvesting" in said(write(kind)[1])
+        assert "harvest" not in said(write(kind, case(findings=(other,), withdrawals=(), indicators=()))[1])
 
 
 def test_what_is_asked_for_has_to_make_sense() -> None:
@@ -138,6 +189,11 @@ def test_what_is_asked_for_has_to_make_sense() -> None:
         write("threat")
     with pytest.raises(InputError, match="date by which an answer is asked for: expected an ISO day"):
         write(due="next week")
+    with pytest.raises(
+        InputError, match="asked for by 2026-11-23, which is before the day of the notice, 2026-11-24"
+    ):
+        write(due="2026-11-23")
+    assert write(due="2026-11-24")
     with pytest.raises(InputError, match="no messages in 'tlh'"):
         write(language="tlh")
 
@@ -194,51 +250,154 @@ def told(**more: Any) -> Case:
     return case(notices=(early, fine), **more)
 
 
+def delivered(held: Case, notice: Notice, *who: str, event: Any = "delivered") -> Case:
+    """The case with a notice in it, and with its delivery to these."""
+    known = held if notice in held.notices else dataclasses.replace(held, notices=(*held.notices, notice))
+    records = tuple(Delivery(notice.id, one, "2026-11-21T09:00:00Z", "x", event) for one in who)
+    return dataclasses.replace(known, deliveries=(*known.deliveries, *records))
+
+
+def waiting(held: Case) -> list[tuple[str, bool]]:
+    """Who waits for a correction, and whether theirs is written."""
+    return [(d.who, d.written is not None) for d in corrections_due(held)]
+
+
 def test_notices_that_carried_what_was_withdrawn_need_a_correction() -> None:
     held = told()
     due = corrections_due(held)
-    assert [d.notice.id for d in due] == [held.notices[0].id]
+    assert {d.notice.id for d in due} == {held.notices[0].id}
+    assert [d.who for d in due] == ["Office for Models", "Partner desk"]
     assert set(due[0].findings) == {OLD.id, WRONG.id}
     assert due[0].since == "2026-11-12T12:00:00+00:00"
     assert corrections_due(case()) == ()
 
 
-def test_a_correction_says_what_was_wrong_and_to_whom_it_was_told() -> None:
-    held = told()
+def test_a_correction_says_what_was_wrong_beside_what_was_answered_to_it() -> None:
+    early = Answer("Acme Tutoring", OLD.id, "Half of these are not ours.", "2026-11-11", "analyst 2")
+    late = Answer("Acme Tutoring", WRONG.id, "A school, as we said.", "2026-11-14", "analyst 2")
+    held = told(answers=(*case().answers, early, late))
     notice, document = write("correction", held, created_at=LATER)
     assert notice.corrects == (held.notices[0].id,)
-    assert set(notice.findings) == {OLD.id, WRONG.id}
+    # What is told in the place of a finding is relied on as well.
+    assert set(notice.findings) == {OLD.id, WRONG.id, GOOD.id}
     text = said(document)
     for part in [
         "Alert: Harvesting of reasoning”",
-        f"reference {held.notices[0].id[:12]}), to Office for Models",
-        "c-91d0 is withdrawn since 13 November 2026. It said: 16 accounts act as one",
+        f"reference C-1 / {held.notices[0].id[:12]}).",
+        "c-91d0 is withdrawn since 13 November 2026.",
         "Reason: The accounts are a school.",
-        "c-7f3a is corrected since 12 November 2026. It said: 214 accounts act as one",
-        "It now says: 198 accounts act as one",
+        "The claim was: 16 accounts act as one",
+        "c-7f3a is corrected since 12 November 2026.",
+        "The claim was: 214 accounts act as one",
+        "It now reads: 198 accounts act as one",
         "Please stop relying on the findings withdrawn here",
         STATEMENT,
+        "“Half of these are not ours.” — the party concerned, received 11 November 2026, on the claim that this one",
+        "“A school, as we said.” — the party concerned, received 14 November 2026",
     ]:
         assert part in text, part
+    panels = [b for s in document.sections for b in s.blocks if isinstance(b, Beside)]
+    assert [string(p.answer.blocks[0].text) for p in panels] == [STATEMENT, "A school, as we said."]
+    assert "Nobody has been asked yet." not in text
     assert "Annex: indicators" not in headings(document)
 
 
-def test_a_correction_that_was_written_is_not_due_again() -> None:
+def test_nobody_reads_in_a_correction_to_whom_else_a_notice_went() -> None:
+    before = case(withdrawals=())
+    made = [
+        make_notice(before, kind, request(created_at=at, addressees=(who,), distribution=()), today=TODAY)[0]
+        for kind, at, who in (
+            ("alert", "2026-11-10T09:00:00Z", "Partner desk"),
+            ("disclosure", "2026-11-10T10:00:00Z", "Acme Tutoring Ltd"),
+        )
+    ]  # fmt: skip
+    held = case(notices=tuple(made))
+    with pytest.raises(InputError, match="went to different people: one for each of --corrects"):
+        write("correction", held, created_at=LATER, addressees=(), distribution=())
+    with pytest.raises(InputError, match="need not read of each other's"):
+        write("correction", held, created_at=LATER, addressees=(), corrects=tuple(n.id for n in made))
+    for group, (own, other) in zip(
+        unwritten(held),
+        (("Partner desk", "Acme Tutoring Ltd"), ("Acme Tutoring Ltd", "Partner desk")),
+        strict=True,
+    ):
+        ids = tuple(n.id for n in group.notices)
+        notice, document = write(
+            "correction", held, created_at=LATER, addressees=(), distribution=(), corrects=ids
+        )
+        assert notice.addressees == (own,)
+        for page in (as_text(document), as_html(document)):
+            assert own in page and other not in page
+    notice, _ = write("correction", held, created_at=LATER, addressees=("Partner desk",), distribution=())
+    assert notice.corrects == (made[0].id,)
+
+
+def test_a_correction_goes_to_everybody_who_got_the_notice() -> None:
+    notice, document = write("correction", told(), created_at=LATER, addressees=(), distribution=())
+    assert (notice.addressees, notice.distribution) == (("Office for Models",), ("Partner desk",))
+    assert "To: Office for Models" in said(document) and "Distribution: Partner desk" in said(document)
+
+
+def test_a_notice_to_nobody_needs_somebody_to_be_corrected_at() -> None:
+    loose, _ = make_notice(
+        case(withdrawals=()),
+        "alert",
+        request(created_at="2026-11-10T09:00:00Z", addressees=(), distribution=()),
+        today=TODAY,
+    )
+    held = case(notices=(loose,))
+    with pytest.raises(InputError, match="was addressed to nobody: say with --to who has it"):
+        write("correction", held, created_at=LATER, addressees=(), distribution=())
+    notice, _ = write("correction", held, created_at=LATER, addressees=("Desk",), distribution=())
+    assert waiting(delivered(held, notice)) == [("", True)]
+    assert waiting(delivered(held, notice, "Desk")) == []
+
+
+def test_a_correction_is_due_until_it_was_delivered_to_each() -> None:
     held = told()
-    notice, _ = write("correction", held, created_at=LATER)
-    settled = dataclasses.replace(held, notices=(*held.notices, notice))
-    assert corrections_due(settled) == ()
+    notice, _ = write("correction", held, created_at=LATER, addressees=(), distribution=())
+    assert waiting(held) == [("Office for Models", False), ("Partner desk", False)]
+    written = delivered(held, notice)
+    assert waiting(written) == [("Office for Models", True), ("Partner desk", True)]
     with pytest.raises(InputError, match="no notice needs a correction"):
-        write("correction", settled)
+        write("correction", written)
+    failed = delivered(written, notice, "Office for Models", event="failed")
+    assert waiting(failed) == waiting(written)
+    one = delivered(written, notice, "Office for Models")
+    assert waiting(one) == [("Partner desk", True)]
+    assert waiting(delivered(one, notice, "Partner desk", event="acknowledged")) == []
+
+
+def test_a_correction_to_one_of_them_leaves_the_others_due() -> None:
+    held = told()
+    notice, _ = write("correction", held, created_at=LATER, addressees=("Partner desk",), distribution=())
+    part = delivered(held, notice, "Partner desk")
+    assert waiting(part) == [("Office for Models", False)]
+    rest, _ = write("correction", part, created_at=LATER, addressees=(), distribution=())
+    assert recipients(rest) == ("Office for Models",)
 
 
 def test_a_correction_of_one_finding_leaves_the_notice_due_for_the_next() -> None:
     held = told(withdrawals=(Withdrawal(OLD.id, "2026-11-12T12:00:00Z", "a", "wrong.", GOOD.id),))
     notice, _ = write("correction", held, created_at=LATER)
+    held = delivered(held, notice, *recipients(notice))
     again = Withdrawal(GOOD.id, "2026-11-22T12:00:00Z", "a", "wrong too.")
-    later = dataclasses.replace(held, notices=(*held.notices, notice), withdrawals=(*held.withdrawals, again))
-    # Both first notices carried it as a claim; the correction named only the one before it.
-    assert [set(d.findings) for d in corrections_due(later)] == [{GOOD.id}, {GOOD.id}]
+    later = dataclasses.replace(held, withdrawals=(*held.withdrawals, again))
+    # Both first notices carried it as a claim, and so did the correction: it told it in the place of the other.
+    assert {(d.notice.id, *d.findings) for d in corrections_due(later)} == {
+        (n.id, GOOD.id) for n in later.notices
+    }
+
+
+def test_a_correction_follows_what_replaced_a_finding_to_what_stands() -> None:
+    newest = finding(accounts=190)
+    held = told(
+        findings=(GOOD, OLD, WRONG, OPEN, newest),
+        withdrawals=(*case().withdrawals, Withdrawal(GOOD.id, "2026-11-14T12:00:00Z", "a", "x.", newest.id)),
+    )
+    text = said(write("correction", held, created_at=LATER)[1])
+    assert "It now reads: 190 accounts act as one" in text
+    assert "It now reads: 198 accounts" not in text
 
 
 def test_a_correction_of_nothing_is_refused() -> None:
@@ -247,6 +406,190 @@ def test_a_correction_of_nothing_is_refused() -> None:
         write("correction", held, corrects=("ffff",))
     with pytest.raises(InputError, match="carried a finding that was withdrawn"):
         write("correction", held, corrects=(held.notices[1].id,))
+    with pytest.raises(InputError, match="no notice needs a correction that Umbra got"):
+        write("correction", held, created_at=LATER, addressees=("Umbra",))
+
+
+def test_the_reference_is_the_id_by_which_the_notice_is_known() -> None:
+    held = told()
+    early = held.notices[0]
+    row = f"Reference: C-1 / {early.id[:12]}"
+    assert row in said(document_of(case(withdrawals=()), early))
+    assert row in said(make_notice(case(withdrawals=()), "alert", request(created_at="2026-11-10T09:00:00Z"),
+                                   today=TODAY)[1])  # fmt: skip
+    assert f"reference C-1 / {early.id[:12]}" in said(write("correction", held, created_at=LATER)[1])
+
+
+def test_a_notice_of_what_was_withdrawn_since_says_so_on_top() -> None:
+    held = told()
+    top = "\n".join(as_text(document_of(held, held.notices[0])).splitlines()[:6])
+    assert "withdrawn or corrected on 12" in top
+    assert not document_of(held, held.notices[1]).marks
+
+
+def test_a_draft_has_no_reference_and_says_what_it_is() -> None:
+    text = said(write(draft=True)[1])
+    assert text.startswith("TLP:AMBER *** Draft: not kept with the case")
+    assert "Reference:" not in text
+
+
+# --- parties ----------------------------------------------------------------------------------------------------
+
+
+def several(**more: Any) -> Case:
+    asked = (
+        Asked("Acme Tutoring", GOOD.id, "2026-11-10", "2026-11-24"),
+        Asked("Umbra Cloud", GOOD.id, "2026-11-10", "2026-11-20"),
+    )
+    return case(asked=asked, **more)
+
+
+def test_two_parties_are_told_apart_without_being_named() -> None:
+    text = said(write(of=several())[1])
+    assert f"“{STATEMENT}” — party A, received" in text
+    assert "No answer by 20 November 2026 from party B, who was asked on 10 November 2026." in text
+    assert "Acme" not in text and "Umbra" not in text
+    named = said(write(of=several(), names={"Acme Tutoring": "the operator"})[1])
+    assert "— the operator, received" in named
+    assert "from the party concerned, who was asked" in named
+
+
+def test_a_party_keeps_its_letter_in_a_notice_of_another_finding() -> None:
+    third = Asked("Vela GmbH", OPEN.id, "2026-11-12", "2026-11-20")
+    second = Answer("Umbra Cloud", OPEN.id, "Not ours.", "2026-11-13", "x")
+    held = several()
+    held = dataclasses.replace(held, asked=(*held.asked, third), answers=(*held.answers, second))
+    text = said(write("disclosure", held, findings=("c-0be2",))[1])
+    assert "— party B, received 13 November 2026" in text
+    assert "from party C, who was asked" in text
+
+
+def test_a_sentence_begins_with_a_large_letter_and_a_name_as_it_is_written() -> None:
+    asked = (Asked("eBoks", GOOD.id, "2026-11-10", "2026-12-24"),)
+    text = said(write(of=case(asked=asked, answers=()))[1])
+    assert "The party concerned was asked on 10 November 2026" in text
+    assert "eBoks was asked" in said(write(of=case(asked=asked, answers=()), names={"eBoks": "eBoks"})[1])
+
+
+def test_an_answer_to_the_whole_case_stands_in_full_beside_each_claim() -> None:
+    whole = Answer("Acme Tutoring", "", "All of it is wrong.", "2026-11-19", "analyst 2")
+    document = write(of=case(asked=(), answers=(whole,)))[1]
+    (panels,) = [b for s in document.sections for b in s.blocks if isinstance(b, Beside)]
+    assert string(panels.answer.blocks[0].text) == "All of it is wrong."
+    assert "on the case as a whole" in said(document)
+    assert "198 accounts" not in said(
+        write("disclosure", case(asked=(), answers=(whole,)), findings=("c-0be2",))[1]
+    )
+
+
+def test_whoever_was_asked_about_the_whole_was_asked_about_each_claim() -> None:
+    asked = (Asked("Acme Tutoring", "", "2026-11-01", "2026-11-15"),)
+    text = said(write(of=case(asked=asked, answers=()))[1])
+    assert "No answer by 15 November 2026 from the party concerned" in text
+    assert "Nobody has been asked yet." not in text
+
+
+# --- what was measured ------------------------------------------------------------------------------------------
+
+SYNCHRONY = Card(
+    "synchrony", "1", "synchrony", "acts as one", "null", "minute", (), (), (), ("a queue",)
+)  # fmt: skip
+SHAPE = dataclasses.replace(
+    SYNCHRONY, name="harvesting_shape", title="shape of harvesting", question="shape of harvesting"
+)
+
+
+def measured() -> Finding:
+    return finding(
+        results=(
+            test_result(n=37, statistic=30.0, effect=0.71),
+            test_result(test="harvesting_shape@2", n=40, statistic=40.0, effect=0.69),
+            test_result(test="synchrony@1", log_evalue=-3.4, effect=-0.6, unit="account-windows"),
+            test_result(test="load_balancing@1", log_evalue=0.4, effect=0.1, unit="account-windows", n=2386),
+        ),
+        limits=(
+            "not tested: failover after a stop: needs at least 1 actions, found 0",
+            "the largest e-value that this much data could have given is 4.5e+08",
+            "cannot tell whether it is a school class",
+            "9 accounts joined on the last day",
+            "the finding is about accounts in this log; it does not say who runs them",
+        ),
+        details={
+            **GOOD.details,
+            "proposed_by": "shared_prompt",
+            "shape": {"distinct_prompts": 1.0},
+        },
+    )
+
+
+def test_a_notice_tells_both_sides_in_plain_counts() -> None:
+    held = case(findings=(measured(),), withdrawals=(), asked=(), answers=(), indicators=())
+    document = make_notice(held, "demarche", request(), today=TODAY, cards=(SYNCHRONY, SHAPE))[1]
+    text = said(document)
+    for part in [
+        "What brought these accounts together: shared prompt.",
+        "30 of 37; of matched accounts, 10%",
+        "40 of 40; of matched accounts, 31%",
+        "What a typical account of it does: 100% of its prompts are asked once only.",
+        "c-7f3a: 9 accounts joined on the last day",
+    ]:
+        assert part in text, part
+    known = next(s for s in document.sections if string(s.title) == "What is known")
+    (table,) = [b for b in known.blocks if isinstance(b, Table)]
+    rows = {string(row[0]).partition("\n")[0]: string(row[2]) for row in table.rows}
+    assert rows == {
+        "registration": "speaks for it",
+        "shape of harvesting": "speaks for it",
+        "load balancing": "a weak sign, too little to rely on",
+        "synchrony": "looked for, no sign of it",
+        "failover after a stop": "not tested",
+    }
+    assert "e-value" not in text and "e = " not in text
+    unknown = next(s for s in document.sections if string(s.title) == "What is unknown")
+    limits = [string(b.text) for b in unknown.blocks if isinstance(b, Paragraph)]
+    assert sum("a school class" in one for one in limits) == 1
+    assert not any("who runs them" in one for one in limits)
+
+
+def test_the_risk_rests_on_what_was_published() -> None:
+    risk = next(s for s in write()[1].sections if "risk" in string(s.title))
+    told = [b for b in risk.blocks if isinstance(b, Paragraph)]
+    assert len(told) == 2 and all(b.sources[0].startswith("literature:Gudibande") for b in told)
+    assert "published research" in said(write()[1])
+
+
+# --- indicators -------------------------------------------------------------------------------------------------
+
+
+def test_the_annex_has_what_sharing_the_case_would_give() -> None:
+    from stillwatch.cases.indicators import of_case
+
+    text = "you are an expert problem solver. think step by step, and name every step. task:"
+    rich = finding(details={**GOOD.details, "texts": [text]})
+    held = case(findings=(rich, OPEN), withdrawals=(), asked=(), answers=(), indicators=())
+    page = " ".join(as_text(write("alert", held)[1]).split())
+    shared = of_case(held).indicators
+    assert {i.kind for i in shared} >= {"shared text", "rate and volume"}
+    assert all(i.kind in page and i.pattern[:40] in page for i in shared)
+    assert "check your own records against the annex of indicators" in page
+    assert "not measured" in page and "0 of 0" not in page
+
+
+@pytest.mark.parametrize("kind", ["alert", "partner"])
+def test_without_indicators_nothing_refers_to_them(kind: str) -> None:
+    small = finding(accounts=4)
+    held = case(findings=(small,), withdrawals=(), asked=(), answers=(), indicators=())
+    text = said(write(kind, held)[1])
+    assert "This notice carries no indicators." in text
+    for page in (text, said(write(kind, indicators=False)[1])):
+        assert "annex of indicators" not in page
+        assert "indicators as pointers" not in page and "shares findings and indicators" not in page
+
+
+def test_indicators_go_no_wider_than_what_they_rest_on() -> None:
+    held = dataclasses.replace(stricter("TLP:RED"), indicators=())
+    notice, document = write("alert", held)
+    assert notice.tlp == "TLP:RED" and "rate and volume" in said(document)
 
 
 # --- languages --------------------------------------------------------------------------------------------------
@@ -310,7 +653,7 @@ def test_paper_in_every_language(code: str, sample: str) -> None:
     else:
         import pypdf
 
-        assert "198accountsactasone" in paper
+        assert "Werunatutoringservice" in paper
         assert pypdf.PdfReader(io.BytesIO(as_pdf(document))).trailer["/Root"]["/Lang"] == "ar"  # type: ignore[index]
 
 

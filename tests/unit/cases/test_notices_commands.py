@@ -5,7 +5,9 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +104,14 @@ def test_a_notice_as_mail_addresses_only_addresses(place: Path) -> None:
     message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     assert message["To"] == "Office <office@example.org>"
     assert message["Cc"] == "archive@example.org"
-    assert [p.get_filename() for p in message.iter_attachments()] == ["notice.html"]  # type: ignore[attr-defined]
+    (kept,) = notices(place)
+    names = [p.get_filename() for p in message.iter_attachments()]  # type: ignore[attr-defined]
+    assert names == [f"C-1-alert-{kept.id[:8]}.html"]
+    again = run(
+        place, "notice", "C-1", "--again", kept.id[:8], "--format", "eml", "--attach", "html", "--out", "-"
+    )
+    message = email.message_from_string(again, policy=email.policy.default)
+    assert (message["To"], message["Cc"]) == ("Office <office@example.org>", "archive@example.org")
 
 
 def test_deliveries_and_followups(place: Path) -> None:
@@ -127,13 +136,94 @@ def test_a_withdrawn_finding_asks_for_a_correction(place: Path) -> None:
     with CaseStore(place) as cases:
         cases.withdraw("C-1", FOUND.id, reason="It was one school.", by="analyst")
     assert "case notice C-1 --kind correction" in run(place, "followups")
-    text = run(
-        place, "notice", "C-1", "--kind", "correction", "--to", "Desk", "--format", "text", "--out", "-"
-    )
+    text = run(place, "notice", "C-1", "--kind", "correction", "--format", "text", "--out", "-")
     assert "It was one school." in " ".join(text.split())
-    assert "correction" not in [
-        r["what"] for r in map(json.loads, run(place, "followups", "--json").splitlines())
-    ]
+    (told, correction) = notices(place)
+    # The correction cites what the first page of the notice says, and both are what the commands know it by.
+    first = run(place, "notice", "C-1", "--again", told.id, "--format", "text", "--out", "-")
+    assert f"Reference: C-1 / {told.id[:12]}" in first
+    assert f"reference C-1 / {told.id[:12]}" in " ".join(text.split())
+    (row,) = map(json.loads, run(place, "followups", "--json").splitlines())
+    assert (row["what"], row["who"], row["reference"]) == ("correction", "Desk", correction.id)
+    assert f"case deliver C-1 {correction.id[:12]} --to Desk" in run(place, "followups")
+    run(place, "deliver", "C-1", f"C-1 / {correction.id[:12]}", "--to", "Desk", "--event", "delivered")
+    assert run(place, "followups") == "Nothing is due.\n"
+
+
+def test_a_correction_is_one_file_for_each_group_of_readers(place: Path) -> None:
+    run(place, "notice", "C-1", "--kind", "alert", "--to", "Partner desk")
+    run(place, "notice", "C-1", "--kind", "disclosure", "--to", "Reseller Ltd")
+    with CaseStore(place) as cases:
+        cases.withdraw("C-1", FOUND.id, reason="It was one school.", by="analyst")
+    with pytest.raises(InputError, match="these are 2 corrections, for different people"):
+        run(place, "notice", "C-1", "--kind", "correction", "--out", str(place / "one.html"))
+    paths = run(place, "notice", "C-1", "--kind", "correction", "--format", "text").split()
+    pages = [Path(path).read_text("utf-8") for path in paths]
+    names = ("Partner desk", "Reseller Ltd")
+    assert [[name in page for name in names] for page in pages] == [[True, False], [False, True]]
+    assert [n.addressees for n in notices(place)[2:]] == [("Partner desk",), ("Reseller Ltd",)]
+
+
+def test_a_withdrawn_notice_is_drawn_again_with_a_warning(place: Path) -> None:
+    run(place, "notice", "C-1", "--kind", "alert", "--to", "Desk")
+    (kept,) = notices(place)
+    with CaseStore(place) as cases:
+        cases.withdraw("C-1", FOUND.id, reason="It was one school.", by="analyst")
+    done = RUNNER.invoke(
+        app,
+        ["notice", "C-1", "--again", kept.id, "--format", "text", "--out", "-", "--workspace", str(place)],
+    )
+    assert "was withdrawn or corrected since" in done.stderr and "--kind correction" in done.stderr
+    assert "Do not send it; send its correction." in " ".join(done.stdout.split())
+
+
+def test_reports_in_two_languages_are_two_files(place: Path) -> None:
+    paths = {code: Path(run(place, "report", "C-1", "--language", code).strip()) for code in ("en", "ar")}
+    assert [p.name for p in paths.values()] == ["C-1-report-en.html", "C-1-report-ar.html"]
+    assert 'lang="en"' in paths["en"].read_text("utf-8")
+
+
+def test_a_pipe_is_written_to_and_a_link_stays_one(place: Path, tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link.txt", tmp_path / "target.txt"
+    os.mkfifo(pipe)
+    target.write_text("before", "utf-8")
+    link.symlink_to(target)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    run(place, "report", "C-1", "--text", "--out", str(pipe))
+    reader.join(30)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert got and got[0].startswith(b"TLP:AMBER")
+    run(place, "report", "C-1", "--text", "--out", str(link))
+    assert link.is_symlink() and target.read_text("utf-8").startswith("TLP:AMBER")
+    loose = tmp_path / "loose.txt"
+    loose.symlink_to(tmp_path / "not yet.txt")
+    run(place, "report", "C-1", "--text", "--out", str(loose))
+    assert loose.is_symlink() and (tmp_path / "not yet.txt").exists()
+    with pytest.raises(InputError, match="cannot be written"):
+        run(place, "report", "C-1", "--text", "--out", str(tmp_path))
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_draft_is_no_notice(place: Path) -> None:
+    path = Path(run(place, "notice", "C-1", "--kind", "alert", "--draft", "--format", "text").strip())
+    assert path.name == "C-1-alert-draft.txt"
+    assert "Do not send it." in path.read_text("utf-8") and "Reference" not in path.read_text("utf-8")
+
+
+def test_evidence_beyond_its_date_is_in_the_register(place: Path) -> None:
+    with CaseStore(place) as cases:
+        kept = cases.add_evidence(
+            "C-1", b"lines", media_type="text/plain", role="log", origin="a.log", by="ann", retain_until="2026-11-30"
+        )  # fmt: skip
+    assert run(place, "followups", "--today", "2026-11-30") == "Nothing is due.\n"
+    out = run(place, "followups", "--today", "2026-12-01")
+    assert "retention" in out and "log: a.log" in out
+    assert f"case delete-evidence C-1 {kept.sha256[:12]} --reason" in out
+    with CaseStore(place) as cases:
+        cases.delete_evidence("C-1", kept.sha256, "its time was over", by="ann")
+    assert run(place, "followups", "--today", "2026-12-01") == "Nothing is due.\n"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +241,7 @@ def test_a_withdrawn_finding_asks_for_a_correction(place: Path) -> None:
             "--attach is pdf or html",
         ),
         (("notice", "C-1", "--kind", "alert", "--tlp", "TLP:CLEAR"), "say why it may be shared"),
+        (("notice", "C-1", "--kind", "alert", "--by-date", "2020-01-01"), "before the day of the notice"),
         (("report", "C-1", "--today", "yesterday"), "--today is a day"),
         (("report", "C-1", "--language", "de"), "no messages in 'de'"),
     ],
