@@ -1,8 +1,8 @@
 """The 32-bit mix that SGLang makes of words, and the sums that its detector makes.
 
 Formulas as in SGLang 0.5.23 (Apache-2.0; python/sglang/srt/sampling/watermarking/detector.py), written anew: the body
-and the finaliser of MurmurHash3 x86 32 (Appleby, public domain) over 32-bit words. The state after the two words of the
-key is 32 bits wide, so two keys of 64 bits with one such state are one key. All loops are in this file, see `_compiled`.
+and the finaliser of MurmurHash3 x86 32 (Appleby, public domain) over 32-bit words. The state after the two words of a
+key is 32 bits wide, so two keys of 64 bits with one such state are one key. All loops stand here, see `_compiled`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def key_words(keys: Sequence[int], bits: int = 64) -> Words:
     """
     for i, key in enumerate(keys):
         if isinstance(key, bool) or not isinstance(key, (int, np.integer)) or not 0 <= int(key) < 1 << bits:
-            raise InputError(f"a key is a whole number of at most {bits} bits, 0 or above; key {i} is not one")
+            raise InputError(
+                f"a key is a whole number of at most {bits} bits, 0 or above; key {i} is not one"
+            )
     return np.array([int(key) for key in keys], np.uint64)
 
 
@@ -43,7 +45,9 @@ def layer_keys(keys: Sequence[Sequence[int]]) -> NDArray[np.uint64]:
         if any(not isinstance(k, (int, np.integer)) or not -(1 << 63) <= int(k) < 1 << 64 for k in key):
             raise InputError(f"a layer key is a whole number of 64 bits; key {i} holds something else")
         if len({int(k) % (1 << 64) for k in key}) < len(key):
-            raise InputError(f"the layers of one key differ; key {i} has two equal ones, which count one draw twice")
+            raise InputError(
+                f"the layers of one key differ; key {i} has two equal ones, which count one draw twice"
+            )
     words = [[int(k) % (1 << 64) for k in key] for key in keys]
     return np.array(words, np.uint64).reshape(len(keys), depths.pop() if depths else 0)
 
@@ -64,11 +68,11 @@ def contexts_once(
     return before(ids, stops, at, width, -1), ids[at].astype(np.uint64)
 
 
-def last_ids(context: ArrayLike, width: int, missing: int = -1) -> Ids:
-    """The last `width` ids of one context, oldest first, int64 (width,); `missing` stands for those it lacks."""
-    given = np.asarray(context, np.int64)
-    last = given[max(0, given.size - width) :]
-    return np.concatenate([np.full(width - last.size, missing, np.int64), last])
+def last_ids(contexts: ArrayLike, width: int, missing: int = -1) -> Ids:
+    """The last `width` ids of contexts (k,) or (B, k), oldest first, int64 (B, width); `missing`: those they lack."""
+    given = np.atleast_2d(np.asarray(contexts, np.int64))
+    last = given[:, max(0, given.shape[1] - width) :]
+    return np.concatenate([np.full((len(given), width - last.shape[1]), missing, np.int64), last], axis=1)
 
 
 def before(ids: Ids, stops: Ids, at: NDArray[np.intp], width: int, missing: int) -> Words:

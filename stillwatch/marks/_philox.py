@@ -250,12 +250,13 @@ def sbw_counts(products, tokens, keys, threshold, scored, out):
         scored[k], out[k] = count, green
 
 
-def vocabulary_words(window: NDArray[np.int64], key: np.uint64, vocab_size: int) -> NDArray[np.uint64]:
-    """The word of every token after one window of ids, (V,)."""
-    columns = np.repeat((window.astype(np.uint64) & LOW)[:, None], vocab_size, axis=1)
-    out = np.empty(vocab_size, np.uint64)
-    words(columns, np.arange(vocab_size, dtype=np.uint64), key, out)
-    return out
+def vocabulary_words(windows: NDArray[np.int64], key: np.uint64, vocab_size: int) -> NDArray[np.uint64]:
+    """The word of every token after each window of ids: windows (B, width), words (B, V)."""
+    rows = len(windows)
+    columns = np.repeat((windows.T.astype(np.uint64) & LOW), vocab_size, axis=1)
+    out = np.empty(rows * vocab_size, np.uint64)
+    words(columns, np.tile(np.arange(vocab_size, dtype=np.uint64), rows), key, out)
+    return out.reshape(rows, vocab_size)
 
 
 def as_uniform(drawn: NDArray[np.uint64]) -> NDArray[np.float32]:

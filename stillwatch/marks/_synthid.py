@@ -81,20 +81,20 @@ def tournament(logits: NDArray[np.floating], g_values: NDArray[np.uint8]) -> NDA
     Parameters
     ----------
     logits
-        Of one next token, (V,), temperature and truncation applied.
+        (B, V), temperature and truncation applied.
     g_values
-        0 or 1, (V, layers).
+        0 or 1, (B, V, layers).
 
     Returns
     -------
-    (V,). Where the probability is 0 the smallest number of the type stands, as in the engines.
+    (B, V). Where the probability is 0 the smallest number of the type stands, as in the engines.
     """
     scores = logits.astype(np.float64)
-    p = np.exp(scores - scores.max())
-    p /= p.sum()
-    for layer in range(g_values.shape[1]):
-        g = g_values[:, layer].astype(np.float64)
-        p *= 1.0 + g - float(g @ p)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    for layer in range(g_values.shape[2]):
+        g = g_values[:, :, layer].astype(np.float64)
+        p *= 1.0 + g - np.einsum("bv,bv->b", g, p)[:, None]
     least = np.finfo(logits.dtype).min
     with np.errstate(divide="ignore"):
         return np.where(p > 0.0, np.log(p), least).astype(logits.dtype)

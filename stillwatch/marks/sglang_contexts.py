@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -55,15 +57,25 @@ def hashed_once(
     return hashes[at], ids[at].astype(np.uint64) & np.uint64(0xFFFFFFFF)
 
 
-def context_hash(context: ArrayLike, width: int) -> np.uint64:
-    """Hash of the last `width` ids, or of all where there are fewer."""
-    given = np.asarray(context, np.int64)
-    ids = np.append(given[max(0, given.size - width) :], 0)
+def last_hashes(contexts: NDArray[np.int64], width: int) -> Words:
+    """Hash of the last `width` ids of each context, or of all where there are fewer: (B, k) to (B,)."""
+    rows, length = contexts.shape
+    ids = np.append(contexts, np.zeros((rows, 1), np.int64), axis=1).ravel()
     out = np.empty(ids.size, np.uint64)
-    _murmur.context_hashes(ids, np.array([ids.size]), width, out)
-    return np.uint64(out[-1])
+    _murmur.context_hashes(ids, np.arange(1, rows + 1) * (length + 1), width, out)
+    return out[length :: length + 1].copy()
 
 
-def log_uniform(hashed: Words) -> NDArray[np.float64]:
-    """log of u = (hash + 1/2) / 2^32."""
-    return np.log((hashed.astype(np.float64) + 0.5) / 2.0**32)
+def vocabulary_hashes(contexts: Words, key: np.uint64, vocab_size: int) -> Words:
+    """The hash of every token after each context hash, (B, V)."""
+    out = np.empty(contexts.size * vocab_size, np.uint64)
+    every = np.tile(np.arange(vocab_size, dtype=np.uint64), contexts.size)
+    _murmur.hashes(np.repeat(contexts, vocab_size), every, key, out)
+    return out.reshape(contexts.size, vocab_size)
+
+
+def largest(logits: NDArray[Any], hashed: Words) -> NDArray[np.int64]:
+    """The token of the largest log(u) / p of each row, u = (hash + 1/2) / 2^32."""
+    rows = logits.astype(np.float64)
+    u = (hashed.astype(np.float64) + 0.5) / 2.0**32
+    return np.argmax(np.log(u) * np.exp(rows.max(axis=1, keepdims=True) - rows), axis=1)

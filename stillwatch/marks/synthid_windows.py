@@ -55,17 +55,20 @@ def repeated(hashes: Words, use: Flags, stops: Ids, history: int) -> Flags:
     ends = place[stops]
     at = np.flatnonzero(use)
     seen = repeats(hashes[at], ends, history)
-    nth = np.arange(at.size) - np.append(0, ends[:-1])[np.searchsorted(ends, np.arange(at.size), side="right")]
+    nth = (
+        np.arange(at.size) - np.append(0, ends[:-1])[np.searchsorted(ends, np.arange(at.size), side="right")]
+    )
     out = np.zeros(hashes.size, np.bool_)
     out[at] = seen | ((hashes[at] == 0) & (nth < history))
     return out
 
 
-def after_context(window: Ids, tokens: NDArray[np.int64], start: np.uint64) -> Words:
-    """Hash, from `start`, of one window with each of the tokens behind it: uint64 (tokens,)."""
-    ids, stops = np.append(window, 0), np.array([window.size + 1])
+def after_contexts(windows: Ids, tokens: NDArray[np.int64], start: np.uint64) -> Words:
+    """Hash, from `start`, of each window (B, width) with each of the tokens behind it: uint64 (B, tokens)."""
+    rows, width = windows.shape
+    ids = np.append(windows, np.zeros((rows, 1), np.int64), axis=1).ravel()
     hashes, whole = np.empty(ids.size, np.uint64), np.empty(ids.size, np.bool_)
-    _synthid.window_hashes(ids, stops, window.size, start, 0, hashes, whole)
-    out = np.empty(tokens.size, np.uint64)
-    _synthid.step(np.full(tokens.size, hashes[-1]), tokens, out)
-    return out
+    _synthid.window_hashes(ids, np.arange(1, rows + 1) * (width + 1), width, start, 0, hashes, whole)
+    out = np.empty(rows * tokens.size, np.uint64)
+    _synthid.step(np.repeat(hashes[width :: width + 1], tokens.size), np.tile(tokens, rows), out)
+    return out.reshape(rows, tokens.size)

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.errors import InputError, InsufficientData
-from stillwatch.marks.reading import NEED
 from stillwatch.records import Assumption, Card, Null, TestResult
 from stillwatch.stats.drawn_sums import drawn_sum_log_pvalues
+
+NEED = 20
+"""Scored pairs below which no number is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ def together(readings: Sequence[TableReading]) -> TableReading:
     if not readings:
         raise InputError("no reading to put together")
     one = readings[0]
-    if any((r.draws, r.scored.shape, r.counts.shape) != (one.draws, one.scored.shape, one.counts.shape) for r in readings):
+    if any(
+        (r.draws, r.scored.shape, r.counts.shape) != (one.draws, one.scored.shape, one.counts.shape)
+        for r in readings
+    ):
         raise InputError("readings of one scheme, with the same parameters and keys, go together")
     return TableReading(
         np.sum([r.scored for r in readings], axis=0, dtype=np.int64),
@@ -98,7 +103,9 @@ def log_pvalues(reading: TableReading, *, need: int = NEED) -> NDArray[np.float6
     if reading.draws >= places:
         raise InputError(f"{reading.draws} layers cannot differ in a table of {places} places")
     doubt = -sum(math.log1p(-(i + 1) / places) for i in range(reading.draws))
-    return drawn_sum_log_pvalues(reading.counts, reading.draws, np.rint(reading.statistic).astype(np.int64), doubt=doubt)
+    return drawn_sum_log_pvalues(
+        reading.counts, reading.draws, np.rint(reading.statistic).astype(np.int64), doubt=doubt
+    )
 
 
 def result(card: Card, reading: TableReading, *, note: str = "") -> TestResult:
@@ -107,7 +114,7 @@ def result(card: Card, reading: TableReading, *, note: str = "") -> TestResult:
     Raises
     ------
     InsufficientData
-        Fewer than `reading.NEED` scored pairs.
+        Fewer than `NEED` scored pairs.
     InputError
         The reading is not one of exactly one key.
     """

@@ -63,14 +63,16 @@ def drawn_sum_log_pvalues(
     >>> round(math.exp(two[0]) * 36, 9)
     1.0
     >>> heads = drawn_sum_log_pvalues(np.array([0, 1]), 1000, np.array([1000]))
-    >>> round(heads[0] / math.log(2), 6)
+    >>> round(float(heads[0]) / math.log(2), 6)
     -1000.0
     """
     listed, seen = np.asarray(values), np.asarray(observed)
     if listed.size == 0:
         raise InsufficientData(1, 0, "values to draw from")
     if listed.dtype.kind not in "iu" or seen.dtype.kind not in "iu" or listed.ndim != 1 or seen.ndim != 1:
-        raise InputError(f"values and observed are whole numbers in one dimension, found {listed.dtype}, {seen.dtype}")
+        raise InputError(
+            f"values and observed are whole numbers in one dimension, found {listed.dtype}, {seen.dtype}"
+        )
     if draws < 1 or not doubt >= 0:
         raise InputError(f"draws is 1 or above and doubt 0 or above, found {draws} and {doubt:g}")
     low = int(listed.min())

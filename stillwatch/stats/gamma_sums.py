@@ -1,13 +1,13 @@
 """Exact tail of a weighted sum of two independent Gamma(n, 1) variables, right however far out.
 
 With weights b < c, c times a Gamma(n, 1) variable is b times a Gamma(n + K, 1) variable, where K is negative binomial
-with n successes of probability b / c (compare the Laplace transforms). The tail of the sum is therefore a mean of Poisson
+with n successes of probability b / c (compare the Laplace transforms). So the tail of the sum is a mean of Poisson
 tails over K. Nothing is subtracted, and the terms rise to one peak and fall.
 
 References
 ----------
-Moschopoulos, P. G. (1985). The distribution of the sum of independent gamma random variables. Annals of the Institute of
-Statistical Mathematics 37: the general case.
+Moschopoulos, P. G. (1985). The distribution of the sum of independent gamma random variables. Annals of the
+Institute of Statistical Mathematics 37: the general case.
 """
 
 from __future__ import annotations

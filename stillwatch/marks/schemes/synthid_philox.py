@@ -26,8 +26,8 @@ CARD = Card(
     version="1",
     title="SynthID mark of vLLM",
     question="carries our mark",
-    null="The key was drawn at random and the text does not depend on it, so that the bits of the word of each distinct "
-    "pair are fair coins.",
+    null="The key was drawn at random and the text does not depend on it, so that the bits of the word of each "
+    "distinct pair are fair coins.",
     unit="distinct pair of context and token, and layer",
     access=("tokens",),
     sources=(
@@ -167,20 +167,18 @@ def mark(
     -------
     Log-probabilities, in the shape and type of `logits`.
     """
-    rows, given, out = lists.rows_of(logits, context)
-    for i, one in enumerate(given):
-        g = g_values(one, key, rows.shape[1], context_width=context_width, depth=depth)
-        out[i] = _synthid.tournament(rows[i], g)
-    return out.reshape(np.shape(logits))
+    rows, given, _ = lists.rows_of(logits, context)
+    g = g_values(given, key, rows.shape[1], context_width=context_width, depth=depth)
+    return _synthid.tournament(rows, g).reshape(np.shape(logits))
 
 
 def g_values(
     context: ArrayLike, key: int, vocab_size: int, *, context_width: int = WIDTH, depth: int = DEPTH
 ) -> NDArray[np.uint8]:
-    """The g-values of every token after one context, 0 or 1: uint8 (V, depth)."""
-    window = last_ids(context, context_width)
-    words = _philox.vocabulary_words(window, key_words([key])[0], vocab_size)
-    return ((words[:, None] >> np.arange(depth, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
+    """The g-values of every token after contexts (k,) or (B, k), 0 or 1: uint8 (B, V, depth)."""
+    windows = last_ids(context, context_width)
+    words = _philox.vocabulary_words(windows, key_words([key])[0], vocab_size)
+    return ((words[:, :, None] >> np.arange(depth, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:

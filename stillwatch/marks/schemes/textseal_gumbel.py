@@ -26,8 +26,8 @@ CARD = Card(
     version="1",
     title="Gumbel mark of TextSeal",
     question="carries our mark",
-    null="The key was drawn at random and the text does not depend on it, so that the number u drawn for the token after "
-    "each window is uniform on its 8,191 levels.",
+    null="The key was drawn at random and the text does not depend on it, so that the number u drawn for the token "
+    "after each window is uniform on its 8,191 levels.",
     unit="distinct window",
     access=("tokens",),
     sources=(
@@ -104,9 +104,7 @@ def read(
     return Reading("gamma", np.full(len(wanted), inputs.size, np.int64), out)
 
 
-def test(
-    tokens: ArrayLike, key: int, *, ends: ArrayLike | None = None, ngram: int = 1
-) -> TestResult:
+def test(tokens: ArrayLike, key: int, *, ends: ArrayLike | None = None, ngram: int = 1) -> TestResult:
     """Decide whether the tokens of a text have larger numbers u under one key than chance gives.
 
     *Null*: `CARD.null`. A score ``-log(1 - u)`` is then at most a standard exponential variable that is drawn with it,
@@ -133,7 +131,7 @@ def test(
     >>> plain = np.random.default_rng(0).integers(0, 50_000, 500)
     >>> found = test(plain, 8_191)
     >>> f"{found.n} windows, mean score {1 + found.effect:.3f}, ln p {found.log_pvalue:.1f}: shows nothing"
-    '496 windows, mean score 1.018, ln p -1.1: shows nothing'
+    '498 windows, mean score 0.976, ln p -0.4: shows nothing'
     """
     return result(CARD, read(tokens, [key], ends=ends, ngram=ngram))
 
@@ -166,21 +164,21 @@ def mark(logits: NDArray[Any], context: ArrayLike, key: int, *, ngram: int = 1) 
     _check(ngram)
     if given.shape[1] < ngram:
         raise InputError(f"the context holds at least {ngram} ids, found {given.shape[1]}")
-    out = np.empty(len(rows), np.int64)
-    for i, row in enumerate(rows.astype(np.float64)):
-        with np.errstate(divide="ignore"):
-            out[i] = np.argmax(np.log(levels(given[i], key, row.size, ngram) / LEVELS) * np.exp(row.max() - row))
-    return out.reshape(np.shape(logits)[:-1])
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.arange(LEVELS) / LEVELS)[levels(given, key, rows.shape[1], ngram)]
+    scores = rows.astype(np.float64)
+    chosen = np.argmax(logs * np.exp(scores.max(axis=1, keepdims=True) - scores), axis=1)
+    return chosen.reshape(np.shape(logits)[:-1])
 
 
 def levels(context: ArrayLike, key: int, vocab_size: int, ngram: int = 1) -> NDArray[np.int64]:
-    """u times 8,191 for every token after one window, int64 (V,), 0 to 8,190."""
-    window = np.asarray(context, np.int64)[-ngram:]
-    every = np.arange(vocab_size, dtype=np.int64)
-    (total,) = _weighted(window[:, None].astype(U), every[:1])
-    out = np.empty(vocab_size, np.int64)
-    _levels(total + every.astype(U) * U(TOKEN), key_words([key], 63)[0], out)
-    return out
+    """u times 8,191 for every token after windows (k,) or (B, k): int64 (B, V), 0 to 8,190."""
+    windows = np.atleast_2d(np.asarray(context, np.int64))[:, -ngram:]
+    totals = _weighted(windows.T.astype(U), np.arange(len(windows)))
+    inputs = totals[:, None] + np.arange(vocab_size, dtype=U) * U(TOKEN)
+    out = np.empty(inputs.size, np.int64)
+    _levels(inputs.ravel(), key_words([key], 63)[0], out)
+    return out.reshape(inputs.shape)
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:

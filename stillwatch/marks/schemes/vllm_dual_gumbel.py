@@ -25,8 +25,8 @@ CARD = Card(
     version="1",
     title="dual-key Gumbel mark of vLLM",
     question="carries our mark",
-    null="The key was drawn at random and the text does not depend on it, so that the two numbers u drawn for the token "
-    "after each context, one for each derived key, are independent and uniform on (0, 1).",
+    null="The key was drawn at random and the text does not depend on it, so that the two numbers u drawn for the "
+    "token after each context, one for each derived key, are independent and uniform on (0, 1).",
     unit="distinct context",
     access=("tokens",),
     sources=(
@@ -70,8 +70,8 @@ def read(
 
     The engine adds m = (1 - alpha) s_A + alpha s_B, with s = -log(1 - u), and takes a gamma law that has the right
     variance and too light a tail. The score here is -log P(m' >= m), with the exact law of one such m' without a mark,
-    so that it is standard exponential whatever alpha is; far out it is m / (1 - alpha) plus a constant. For the engine's
-    own sum see `fused`.
+    so that it is standard exponential whatever alpha is; far out it is m / (1 - alpha) plus a constant. The engine's
+    own sum is `fused`.
 
     Parameters
     ----------
@@ -149,11 +149,9 @@ def test(
     >>> plain = np.random.default_rng(0).integers(0, 50_000, 500)
     >>> found = test(plain, 8_191)
     >>> f"{found.n} contexts, mean score {1 + found.effect:.3f}, ln p {found.log_pvalue:.1f}: shows nothing"
-    '500 contexts, mean score 1.018, ln p -1.1: shows nothing'
+    '500 contexts, mean score 1.086, ln p -3.5: shows nothing'
     """
-    found = read(
-        tokens, [key], ends=ends, context_width=context_width, alpha=alpha, from_start=from_start
-    )
+    found = read(tokens, [key], ends=ends, context_width=context_width, alpha=alpha, from_start=from_start)
     return result(CARD, found)
 
 
@@ -180,14 +178,12 @@ def mark(
     int64 () or (B,).
     """
     rows, given, _ = lists.rows_of(logits, context)
-    pair = derived_keys(key)
-    wanted = np.broadcast_to(np.asarray(use_b), len(rows))
+    windows, wanted = last_ids(given, context_width), np.broadcast_to(np.asarray(use_b), len(rows))
     out = np.empty(len(rows), np.int64)
-    for i, row in enumerate(rows):
-        window = last_ids(given[i], context_width)
-        (word,) = key_words([pair[int(wanted[i])]])
-        u = _philox.as_uniform(_philox.vocabulary_words(window, word, rows.shape[1])).astype(np.float64)
-        out[i] = np.argmax(row - np.log(-np.log(u)))
+    for derived, chosen in zip(key_words(derived_keys(key)), (~wanted, wanted), strict=True):
+        words = _philox.vocabulary_words(windows[chosen], derived, rows.shape[1])
+        u = _philox.as_uniform(words).astype(np.float64)
+        out[chosen] = np.argmax(rows[chosen] - np.log(-np.log(u)), axis=1)
     return out.reshape(np.shape(logits)[:-1])
 
 

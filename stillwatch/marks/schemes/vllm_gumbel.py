@@ -23,8 +23,8 @@ CARD = Card(
     version="1",
     title="Gumbel mark of vLLM",
     question="carries our mark",
-    null="The key was drawn at random and the text does not depend on it, so that the number u drawn for the token after "
-    "each context is uniform on (0, 1).",
+    null="The key was drawn at random and the text does not depend on it, so that the number u drawn for the token "
+    "after each context is uniform on (0, 1).",
     unit="distinct context",
     access=("tokens",),
     sources=(
@@ -123,13 +123,15 @@ def test(
     >>> plain = np.random.default_rng(0).integers(0, 50_000, 500)
     >>> found = test(plain, 8_191)
     >>> f"{found.n} contexts, mean score {1 + found.effect:.3f}, ln p {found.log_pvalue:.1f}: shows nothing"
-    '500 contexts, mean score 1.053, ln p -2.0: shows nothing'
+    '500 contexts, mean score 0.927, ln p -0.0: shows nothing'
     """
     found = read(tokens, [key], ends=ends, context_width=context_width, from_start=from_start)
     return result(CARD, found)
 
 
-def mark(logits: NDArray[Any], context: ArrayLike, key: int, *, context_width: int = WIDTH) -> NDArray[np.int64]:
+def mark(
+    logits: NDArray[Any], context: ArrayLike, key: int, *, context_width: int = WIDTH
+) -> NDArray[np.int64]:
     """The token that the engine chooses: the largest ``logit - log(-log u)``.
 
     Parameters
@@ -147,18 +149,19 @@ def mark(logits: NDArray[Any], context: ArrayLike, key: int, *, context_width: i
     int64 () or (B,).
     """
     rows, given, _ = lists.rows_of(logits, context)
-    noise = np.stack([-np.log(-np.log(uniforms(one, key, rows.shape[1], context_width).astype(np.float64))) for one in given])
-    return np.argmax(rows + noise, axis=1).reshape(np.shape(logits)[:-1])
+    u = uniforms(given, key, rows.shape[1], context_width).astype(np.float64)
+    return np.argmax(rows - np.log(-np.log(u)), axis=1).reshape(np.shape(logits)[:-1])
 
 
-def uniforms(context: ArrayLike, key: int, vocab_size: int, context_width: int = WIDTH) -> NDArray[np.float32]:
-    """The engine's numbers u for every token after one context: float32 (V,), in (0, 1)."""
-    window = last_ids(context, context_width)
-    return _philox.as_uniform(_philox.vocabulary_words(window, key_words([key])[0], vocab_size))
+def uniforms(
+    context: ArrayLike, key: int, vocab_size: int, context_width: int = WIDTH
+) -> NDArray[np.float32]:
+    """The engine's numbers u for every token after contexts (k,) or (B, k): float32 (B, V), in (0, 1)."""
+    windows = last_ids(context, context_width)
+    return _philox.as_uniform(_philox.vocabulary_words(windows, key_words([key])[0], vocab_size))
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:
     """`n` answers of 16 tokens, each chosen by the mark with probability `effect`."""
     drawn = simulated.chosen(rng, mark, n=n, width=WIDTH, share=effect)
     return {name: drawn[name] for name in ("tokens", "ends", "key")} | {"from_start": False}
-

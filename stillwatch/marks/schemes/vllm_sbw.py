@@ -28,12 +28,12 @@ CARD = Card(
     version="1",
     title="stateless Bernoulli mark of vLLM",
     question="carries our mark",
-    null="The key was drawn at random and the text does not depend on it, so that each distinct pair of seed and token is "
-    "green with probability gamma, independently of the others.",
+    null="The key was drawn at random and the text does not depend on it, so that each distinct pair of seed and token "
+    "is green with probability gamma, independently of the others.",
     unit="distinct pair of seed and token",
     access=("tokens",),
     sources=(
-        "Ceppi, Sanchez 2026, Flip, Don't Shuffle: Watermarking LLMs at the Speed of Inference (EMNLP, arXiv 2609.03844)",
+        "Ceppi, Sanchez 2026, Flip, Don't Shuffle: Watermarking LLMs at the Speed of Inference (EMNLP, 2609.03844)",
         "vLLM pull request 56859, sbw.py at caaac7c (Apache-2.0): the green lists, bit for bit",
     ),
     assumptions=(
@@ -139,7 +139,7 @@ def test(
     >>> plain = np.random.default_rng(0).integers(0, 50_000, 500)
     >>> found = test(plain, 8_191)
     >>> f"{found.n} pairs, {found.statistic:.0f} green, ln p {found.log_pvalue:.1f}: shows nothing"
-    '500 pairs, 250 green, ln p -0.7: shows nothing'
+    '499 pairs, 247 green, ln p -0.5: shows nothing'
     """
     found = read(
         tokens,
@@ -181,11 +181,8 @@ def mark(
     Changed logits, in the shape and type of `logits`.
     """
     rows, given, out = lists.rows_of(logits, context)
-    for i, one in enumerate(given):
-        green = green_tokens(
-            one, key, rows.shape[1], scheme=scheme, context_width=context_width, gamma=gamma
-        )
-        out[i, green] += delta
+    green = green_tokens(given, key, rows.shape[1], scheme=scheme, context_width=context_width, gamma=gamma)
+    out[green] += delta
     return out.reshape(np.shape(logits))
 
 
@@ -198,14 +195,13 @@ def green_tokens(
     context_width: int | None = None,
     gamma: float = 0.5,
 ) -> NDArray[np.bool_]:
-    """Which tokens are green after one context, bool (V,)."""
-    width = _checked(scheme, context_width, gamma)
-    window = last_ids(context, width)
-    every = np.arange(vocab_size, dtype=np.uint64)
-    columns = np.repeat((window.astype(np.uint64) & np.uint64(0xFFFFFFFF))[:, None], vocab_size, axis=1)
-    seeds = np.empty(vocab_size, np.uint64)
+    """Which tokens are green after contexts (k,) or (B, k): bool (B, V)."""
+    windows = last_ids(context, _checked(scheme, context_width, gamma))
+    every = np.tile(np.arange(vocab_size, dtype=np.uint64), len(windows))
+    columns = np.repeat(windows.T.astype(np.uint64) & np.uint64(0xFFFFFFFF), vocab_size, axis=1)
+    seeds = np.empty(every.size, np.uint64)
     _philox.sbw_seeds(_products(columns, every, scheme), _nonzero([key])[0], seeds)
-    return _green(seeds, every, np.uint64(int(gamma * TOP)))
+    return _green(seeds, every, np.uint64(int(gamma * TOP))).reshape(len(windows), vocab_size)
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:
