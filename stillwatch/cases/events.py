@@ -193,12 +193,18 @@ def status_after(status: CaseStatus, kind: str, body: dict[str, Any]) -> CaseSta
     return "sealed" if kind == SEALED else "open"
 
 
-def deletions(lines: Iterable[bytes]) -> frozenset[str]:
-    """Evidence whose bytes the entries of a journal say were deleted."""
+def deletions(lines: Iterable[bytes], name: str) -> frozenset[str]:
+    """Evidence whose bytes the entries of a journal say were deleted.
+
+    Raises
+    ------
+    IntegrityError
+        One of these entries is none; `name` is that of the journal.
+    """
     found = set()
     for line in lines:
         if DELETION.encode() in line:
-            entry = unchecked(line, "an entry")
+            entry = unchecked(line, f"{name}: an entry about evidence")
             custody = entry.body.get("custody")
             if (
                 entry.kind == "evidence.custody"
@@ -230,7 +236,7 @@ def checked(entry: Entry, item: str) -> Any:
     FormatError, IntegrityError
         The kind is unknown, or the body is not what this kind has.
     """
-    read(str, entry.body.get("by", ""), f"{item}: by")
+    check_author(entry.body, item)
     if entry.kind in _WHOLE:
         name, kind = _WHOLE[entry.kind]
         if odd := sorted(set(entry.body) - {name, "by"}):
@@ -240,6 +246,11 @@ def checked(entry: Entry, item: str) -> Any:
         raise InputError(f"{item}: an entry of kind {entry.kind!r}, which this version does not know")
     body = read(_BODY[entry.kind], entry.body, item)
     return body if isinstance(body, Opened) else None
+
+
+def check_author(body: dict[str, Any], item: str) -> None:
+    """Raise FormatError where who wrote an entry is no text."""
+    read(str, body.get("by", ""), f"{item}: by")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,8 @@ class Holdings:
             asked = select(ENTRIES.c.line).where(
                 ENTRIES.c.case_id == self._case, ENTRIES.c.line.contains(events.DELETION)
             )
-            self._deleted = events.deletions(
-                line.encode() for line in self._connection.execute(asked).scalars()
-            )
+            lines = self._connection.execute(asked).scalars()
+            self._deleted = events.deletions((line.encode() for line in lines), f"case {self._case}")
         return self._deleted
 
     def came_here(self, seq: int) -> bool:
@@ -72,7 +71,7 @@ def holders(connection: Connection, sha256: str) -> tuple[str, ...]:
 def all_deleted(connection: Connection) -> frozenset[str]:
     """Evidence that any case says was deleted."""
     asked = select(ENTRIES.c.line).where(ENTRIES.c.line.contains(events.DELETION))
-    return events.deletions(line.encode() for line in connection.execute(asked).scalars())
+    return events.deletions((line.encode() for line in connection.execute(asked).scalars()), "the journals")
 
 
 def elsewhere(connection: Connection, case: str) -> Iterator[tuple[str, Evidence]]:

@@ -65,16 +65,23 @@ def check_drafts(source: Portable, drafts: Sequence[Draft]) -> None:
             raise IntegrityError(f"{source.name}: {name}", name.removeprefix("evidence/"), draft.sha256)
 
 
-def check_place(connection: Connection, incoming: Incoming, marks: Marks) -> Row[Any] | None:
+def check_place(
+    connection: Connection, incoming: Incoming, marks: Marks, *, hold: bool = False
+) -> Row[Any] | None:
     """The row of the case that the file continues; None where it is a new one, under an id that is free.
+
+    Parameters
+    ----------
+    hold
+        Nobody else writes to that case until the transaction ends.
 
     Raises
     ------
     InputError, IntegrityError
         See `stillwatch.cases.store.CaseStore.import_file`.
     """
-    asked = select(CASES).where(CASES.c.opened == incoming.found.opened).with_for_update()
-    row = connection.execute(asked).one_or_none()
+    asked = select(CASES).where(CASES.c.opened == incoming.found.opened)
+    row = connection.execute(asked.with_for_update() if hold else asked).one_or_none()
     if row is None:
         _check_free(connection, incoming.as_case or incoming.found.case)
         return None
@@ -102,7 +109,7 @@ def merge(connection: Connection, incoming: Incoming, *, signer: Signer, marks: 
         As for `check_place`.
     """
     source, found = incoming.source, incoming.found
-    row = check_place(connection, incoming, marks)
+    row = check_place(connection, incoming, marks, hold=True)
     here = 0 if row is None else int(row.seq)
     case = incoming.as_case or found.case if row is None else str(row.id)
     if row is None:

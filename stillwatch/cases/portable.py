@@ -341,7 +341,7 @@ class Portable:
 
     def deleted(self) -> frozenset[str]:
         """Evidence whose bytes were deleted, as the journal says."""
-        return events.deletions(self.lines())
+        return events.deletions(self.lines(), self.name)
 
     def same(self, name: str, found: str) -> None:
         """A member has the sha256 that the manifest lists.

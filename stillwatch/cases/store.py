@@ -450,7 +450,10 @@ class CaseStore(CaseReader):
                     mark, new = importing.merge(connection, incoming, signer=own, marks=self._marks)
                     lock_files(connection)
                     self.files.keep(drafts)
+            has_deletions = bool(source.deleted())
         self._note(mark)
+        if has_deletions:
+            self._remove_deleted()
         return mark.case, new, found
 
     # -- inside -------------------------------------------------------------------------------------------------

@@ -479,6 +479,19 @@ def test_deleted_evidence_stays_deleted(store: CaseStore, tmp_path: Path) -> Non
     assert store.verify(case).left_out and not store.verify(elsewhere).left_out
 
 
+def test_what_its_owner_deleted_goes_where_it_was_taken_in(
+    store: CaseStore, other: CaseStore, tmp_path: Path
+) -> None:
+    case = store.open("One").id
+    kept = store.add_evidence(case, SECRET, **ABOUT)
+    other.import_file(export(store, case, tmp_path / "1.zip"))
+    assert other.files.has(kept.sha256)
+    store.delete_evidence(case, kept.sha256, "court order", by="ann")
+    other.import_file(export(store, case, tmp_path / "2.zip"))
+    assert not other.files.has(kept.sha256)
+    assert other.verify(case).left_out == store.verify(case).left_out
+
+
 def test_a_file_with_bytes_that_its_journal_deleted_is_refused(lite: CaseStore, tmp_path: Path) -> None:
     gone = {"evidence": sha(SECRET), "at": AT, "by": "eve", "action": "deleted", "note": "x"}
     entries = [opening(), item(SECRET), ("evidence.custody", {"custody": gone, "by": "eve"})]
