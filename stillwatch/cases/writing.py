@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, insert, select, text, update
 
 from stillwatch.cases import chain, events
+from stillwatch.cases.chain import Entry
 from stillwatch.cases.database import lock_files
 from stillwatch.cases.events import Planned
 from stillwatch.cases.holdings import Holdings
@@ -141,8 +142,14 @@ class Writer:
         """Add one entry; False, and nothing is added, where the case has the thing already."""
         if planned.thing is not None and self.has(*planned.thing):
             return False
-        if not planned.sound:
+        # What could not be read back would make the whole case unreadable.
+        item = f"case {self.case}: {planned.kind}"
+        if planned.sound:
+            events.check_author(planned.body, item)
+        else:
             chain.check_body(planned.kind, planned.body)
+            entry = Entry(self.seq + 1, self._time, planned.kind, planned.body, self.head, "")
+            events.checked(entry, item)
         self._append(planned)
         return True
 

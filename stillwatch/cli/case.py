@@ -464,7 +464,8 @@ def _broken_if_deformed() -> Iterator[None]:
     try:
         yield
     except FormatError as problem:
-        raise IntegrityError(problem.source, "of what was written", str(problem)) from problem
+        found = str(problem).removeprefix(f"{problem.source}: ")
+        raise IntegrityError(problem.source, "of what was written", found) from problem
 
 
 def _findings_file(path: Path) -> tuple[Run, list[Finding]]:

@@ -17,6 +17,7 @@ from stillwatch.cases.database import Database, parse
 from stillwatch.cases.reader import CaseReader
 from stillwatch.cases.store import CaseStore
 from stillwatch.errors import InputError, IntegrityError
+from stillwatch.records import Note
 
 SECRET = "s3cret"
 
@@ -175,6 +176,28 @@ def test_a_damaged_mark_says_what_to_do(lite: CaseStore) -> None:
     (lite._marks.folder / f"{case}.json").unlink()
     lite.note(case, "x", by="ann")
     assert not lite.verify(case).notes
+
+
+@pytest.mark.parametrize("half", ["caf\udce9", "\ud800"])
+def test_what_could_not_be_read_back_is_not_written(lite: CaseStore, tmp_path: Path, half: str) -> None:
+    case = lite.open("T", by="ann").id
+    for write in (
+        lambda: lite.close_case(case, half, by="ann"),
+        lambda: lite.close_case(case, "over", by=half),
+        lambda: lite.seal(case, by=half),
+        lambda: lite.export(case, tmp_path / "c.zip", by=half),
+        lambda: lite.note(case, "x", by=half),
+        lambda: lite.add(case, Note("2026-11-24T09:00:00+00:00", "ann", "x"), by=half),
+        lambda: lite.note_workspace(case, "a" * 64, 1, by=half),
+        lambda: lite.open("T", by=half),
+        lambda: lite.open(half, by="ann"),
+    ):
+        with pytest.raises(InputError):
+            write()
+    assert not (tmp_path / "c.zip").exists()
+    assert lite.get(case).status == "open"
+    assert lite.verify(case).entries == 1
+    assert len(lite.list()) == 1
 
 
 def test_the_list_says_how_many_findings_fell(store: CaseStore) -> None:
