@@ -148,37 +148,65 @@ def token_bytes(tokens: Sequence[int]) -> bytes:
         raise InputError("token ids are whole numbers from 0 to 2**32 - 1") from None
 
 
-def pack(
-    answer: Answer, text_digest: bytes, token_digest: bytes, shingles: Sequence[int], kept: int, nonce: bytes
-) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An answer with everything that its record needs but its shingles; those are made for many at once."""
+
+    answer: Answer
+    text: bytes | None
+    text_digest: bytes
+    token_digest: bytes
+    note: bytes
+    content: bytes
+    """What is to be sealed; empty where nothing is kept."""
+    nonce: bytes
+
+
+def note_bytes(answer: Answer) -> bytes:
+    """The note as it is stored.
+
+    Raises
+    ------
+    InputError
+        It is not JSON, or too long.
+    """
+    try:
+        note = json.dumps(dict(answer.note), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError) as problem:
+        raise InputError(f"answer {answer.exchange_id[:60]!r}: its note is not JSON: {problem}") from problem
+    if len(note) > MOST_NOTE:
+        raise InputError(
+            f"answer {answer.exchange_id[:60]!r}: its note has {len(note):,} bytes and is too long"
+        )
+    return b"" if note == b"{}" else note
+
+
+def pack(waiting: Waiting, shingles: Sequence[int]) -> tuple[bytes, bytes]:
     """Bytes of a record before and after the tag of what is kept; the tag is drawn over both."""
+    answer = waiting.answer
     exchange = answer.exchange_id.encode()
-    note = json.dumps(dict(answer.note), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    note = b"" if note == b"{}" else note
-    if len(note) > MOST_NOTE or len(shingles) > MOST_SHINGLES:
-        raise InputError(f"answer {answer.exchange_id[:60]!r}: the note or the shingles are too long")
     withheld = answer.withheld_text is not None or answer.withheld_tokens is not None
     flags = HAS_TEXT * (answer.text is not None) | HAS_TOKENS * (answer.tokens is not None)
-    flags |= KEPT * (kept > 0) | WITHHELD * withheld
+    flags |= KEPT * bool(waiting.content) | WITHHELD * withheld
     head = FIXED.pack(
-        ANSWER, flags, len(exchange), len(shingles), len(note), answer.time, answer.account,
-        bytes.fromhex(answer.mark) if answer.mark else bytes(8), text_digest, token_digest,
-        len(answer.tokens) if answer.tokens is not None else 0, kept, nonce, bytes(16),
+        ANSWER, flags, len(exchange), len(shingles), len(waiting.note), answer.time, answer.account,
+        bytes.fromhex(answer.mark) if answer.mark else bytes(8), waiting.text_digest, waiting.token_digest,
+        len(answer.tokens) if answer.tokens is not None else 0, len(waiting.content), waiting.nonce, bytes(16),
     )  # fmt: skip
-    return head[:-16], exchange + struct.pack(f"<{len(shingles)}Q", *shingles) + note
+    return head[:-16], exchange + struct.pack(f"<{len(shingles)}Q", *shingles) + waiting.note
 
 
 def unpack(record: bytes, number: int) -> Entry:
     """An answer's record as an entry."""
-    _, flags, id_bytes, n, note_bytes, time, account, mark, text, tokens, n_tokens, *_ = FIXED.unpack_from(
+    _, flags, id_bytes, n, note_length, time, account, mark, text, tokens, n_tokens, *_ = FIXED.unpack_from(
         record
     )
     at = FIXED.size
     exchange = record[at : at + id_bytes].decode()
     shingles = struct.unpack_from(f"<{n}Q", record, at + id_bytes)
     note = record[at + id_bytes + 8 * n :]
-    if len(note) != note_bytes:
-        raise InputError(f"record {number}: {len(note)} bytes of note, expected {note_bytes}")
+    if len(note) != note_length:
+        raise InputError(f"record {number}: {len(note)} bytes of note, expected {note_length}")
     return Entry(
         number, exchange, time, account, mark.hex() if any(mark) else "", text.hex() if flags & HAS_TEXT else "",
         tokens.hex() if flags & HAS_TOKENS else "", n_tokens, shingles, bool(flags & KEPT), bool(flags & WITHHELD),

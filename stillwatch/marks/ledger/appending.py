@@ -1,7 +1,8 @@
 """The end of the ledger: records are on the disk before they are acknowledged, many with one sync.
 
-Whoever appends adds records to the batch that is open, and then waits for the file. The first who gets it writes the
-whole batch and syncs once; the others find their batch done. While a batch is being written the next one fills.
+Whoever appends adds answers to the batch that is open. If nobody is writing he takes the whole batch: finds the
+shingles of all its texts at once, seals, chains, writes, and syncs once. The others wait until their batch is done.
+While a batch is being written the next one fills.
 
 If the disk is full, nothing of the batch stays and everybody who waited is told. If a sync fails, nobody knows what is
 on the disk: the ledger then takes nothing more until it is opened again, which reads what there is.
@@ -12,12 +13,14 @@ from __future__ import annotations
 import logging
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition, Lock
 
 from stillwatch.errors import InputError
 from stillwatch.identity.keys import sync_folder
+from stillwatch.marks.ledger.answers import Waiting, pack
 from stillwatch.marks.ledger.head import Head, HeadFile
 from stillwatch.marks.ledger.secrets import Secrets
 from stillwatch.marks.ledger.segments import (
@@ -36,28 +39,24 @@ DAY = 86_400_000_000
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A record that waits for its place in the chain; `before`, tag and `after` make the record."""
-
-    before: bytes
-    after: bytes
-    content: bytes = b""
-    nonce: bytes = b""
-    time: int = 0
-    """Of an answer; 0: a record of the ledger itself, which has no tag."""
+@dataclass(slots=True)
+class _Batch:
+    items: list[Waiting | bytes] = field(default_factory=list)
+    first: int = 0
+    done: bool = False
+    error: str = ""
 
 
 @dataclass(slots=True)
-class _Batch:
-    parts: list[bytes] = field(default_factory=list)
-    records: list[bytes] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    latest: int = 0
-    end: int = 0
-    link: bytes = b""
-    done: bool = False
-    error: str = ""
+class _Laid:
+    """A batch as it will lie in the segment."""
+
+    parts: list[bytes]
+    records: list[bytes]
+    at: list[int]
+    end: int
+    link: bytes
+    latest: int
 
 
 class Appender:
@@ -72,6 +71,8 @@ class Appender:
         Number of the next record.
     segment_bytes
         A new segment is begun when the last one is longer, and on each new day of `clock`.
+    shingles
+        Keyed shingles of texts, see `Ledger`.
     on_commit
         Is given number of the first and bytes of all records that were just committed.
     """
@@ -90,25 +91,21 @@ class Appender:
         latest: int,
         segment_bytes: int,
         clock: Callable[[], int],
+        shingles: Callable[[Sequence[bytes | None]], list[tuple[int, ...]]],
         on_commit: Callable[[int, Sequence[bytes]], None],
         on_segment: Callable[[Header], None],
     ) -> None:
         self._files, self._secrets, self._head_file, self.head = files, secrets, head_file, head
-        self._limit, self._clock, self._on_commit, self._on_segment = (
-            segment_bytes,
-            clock,
-            on_commit,
-            on_segment,
-        )
+        self._limit, self._clock, self._shingles = segment_bytes, clock, shingles
+        self._on_commit, self._on_segment = on_commit, on_segment
         self.latest = latest
         self.live: dict[int, array[int]] = {header.number if header else 0: at}
-        self._lock, self._file_lock = Lock(), Lock()
-        self._resumed = Condition(self._lock)
-        self._paused, self._broken = False, ""
+        self._turn = Condition(Lock())
+        self._writing = False
+        self._broken = ""
+        self._pending = _Batch()
         self._head_handle = head_file.open()
         self._handle = -1
-        self._end, self._link, self._next = end, link, head.records
-        self._pending = self._new_batch()
         if header is None:
             self._begin(1, link)
         else:
@@ -120,99 +117,115 @@ class Appender:
                 self._sealer = secrets.segment(header.number, salt)
                 self._handle = os.open(files.named(header.number, "seg"), os.O_RDWR | os.O_CLOEXEC)
 
-    def append(self, items: Sequence[Prepared]) -> int:
-        """Number of the first of these records, once all are on the disk.
+    def append(self, items: Sequence[Waiting | bytes]) -> int:
+        """Number of the first of these records, once all are on the disk; bytes are records of the ledger itself.
 
         Raises
         ------
         InputError
             They are not: the disk refused, or an earlier sync failed.
         """
-        with self._lock:
-            while self._paused:
-                self._resumed.wait()
-            if self._broken:
-                raise InputError(self._broken)
-            batch, first = self._pending, self._next
-            for item in items:
-                self._add(batch, item)
-        with self._file_lock:
-            if not batch.done:
+        with self._turn:
+            batch = self._pending
+            offset = len(batch.items)
+            batch.items += items
+            while self._writing and not batch.done:
+                self._turn.wait()
+            mine = not batch.done
+            if mine:
+                self._writing, self._pending = True, _Batch()
+        if mine:
+            try:
                 self._commit(batch)
+            finally:
+                self._give_turn()
         if batch.error:
             raise InputError(batch.error)
-        return first
+        return batch.first + offset
 
     def roll(self) -> None:
-        """Begin a new segment now, if this one holds anything."""
-        with self._file_lock:
-            with self._lock:
-                self._paused = True
-                batch = self._pending
-            try:
-                if batch.records:
-                    self._commit(batch)
-                if self.live[self.header.number]:
-                    self._begin(self.header.number + 1, self._link)
-            finally:
-                self._resume()
+        """Begin a new segment now, if this one holds anything.
+
+        Raises
+        ------
+        OSError
+            The disk refuses; the old one goes on.
+        """
+        with self._alone():
+            if self.live[self.header.number]:
+                self._begin(self.header.number + 1, self.head.link)
 
     def close(self) -> None:
         """Sync the head and let go of the files."""
-        with self._file_lock:
+        with self._alone():
             for handle in (self._head_handle, self._handle):
                 if handle >= 0:
                     os.fsync(handle)
                     os.close(handle)
+            self._handle = self._head_handle = -1
             self._broken = "the ledger is closed"
 
-    # -- under the lock -----------------------------------------------------------------------------------------
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._turn:
+            while self._writing:
+                self._turn.wait()
+            self._writing = True
+        try:
+            yield
+        finally:
+            self._give_turn()
 
-    def _new_batch(self) -> _Batch:
-        return _Batch(end=self._end, link=self._link)
+    def _give_turn(self) -> None:
+        with self._turn:
+            self._writing = False
+            self._turn.notify_all()
 
-    def _add(self, batch: _Batch, item: Prepared) -> None:
-        content, record = b"", item.before + item.after
-        if item.time:
-            tag = bytes(16)
-            if item.content:
-                content, tag = self._sealer.seal(item.nonce, item.content, record)
-            record = item.before + tag + item.after
-        link = self._secrets.link(batch.link, record)
-        batch.parts += (FRAME.pack(len(record), len(content), link), record, content)
-        batch.records.append(record)
-        batch.at.append(batch.end)
-        batch.end += FRAME.size + len(record) + len(content)
-        batch.link, batch.latest = link, max(batch.latest, item.time)
-        self._end, self._link, self._next = batch.end, batch.link, self._next + 1
-
-    # -- under the lock of the file ---------------------------------------------------------------------------
+    # -- in the turn of one thread ------------------------------------------------------------------------------
 
     def _commit(self, batch: _Batch) -> None:
-        with self._lock:
-            due = batch.end > self._limit or self._clock() // DAY != self.header.begun // DAY
-            self._paused = self._paused or due
-            self._pending = self._new_batch()
-        problem = self._written(b"".join(batch.parts))
-        with self._lock:
-            if problem:
-                self._undo(batch, problem)
-            else:
-                self._keep(batch)
+        try:
+            batch.error = self._broken
+            if not batch.error:
+                laid = self._lay(batch.items)
+                batch.error = self._written(b"".join(laid.parts))
+                if not batch.error:
+                    batch.first = self.head.records
+                    self._keep(laid)
+        except BaseException as problem:
+            # A bug must not leave others waiting for a batch that nobody writes.
+            batch.error = batch.error or f"{self._files.folder}: not acknowledged: {type(problem).__name__}"
+            raise
+        finally:
             batch.done = True
-        if due:
+        if not batch.error and (
+            self.head.end > self._limit or self._clock() // DAY != self.header.begun // DAY
+        ):
             try:
-                if not problem:
-                    self._begin(self.header.number + 1, batch.link)
+                self._begin(self.header.number + 1, self.head.link)
             except OSError as refused:
                 _log.warning("%s: no new segment yet: %s", self._files.folder, refused.strerror)
-            finally:
-                self._resume()
 
-    def _resume(self) -> None:
-        with self._lock:
-            self._paused = False
-            self._resumed.notify_all()
+    def _lay(self, items: Sequence[Waiting | bytes]) -> _Laid:
+        shingles = self._shingles([None if isinstance(item, bytes) else item.text for item in items])
+        laid = _Laid([], [], [], self.head.end, self.head.link, self.latest)
+        for item, some in zip(items, shingles, strict=True):
+            content = b""
+            if isinstance(item, bytes):
+                record = item
+            else:
+                before, after = pack(item, some)
+                tag = bytes(16)
+                if item.content:
+                    content, tag = self._sealer.seal(item.nonce, item.content, before + after)
+                record = before + tag + after
+                laid.latest = max(laid.latest, item.answer.time)
+            laid.link = self._secrets.link(laid.link, record)
+            laid.parts += (FRAME.pack(len(record), len(content), laid.link), record, content)
+            laid.records.append(record)
+            laid.at.append(laid.end)
+            laid.end += FRAME.size + len(record) + len(content)
+        return laid
 
     def _written(self, data: bytes) -> str:
         """Write and sync; what went wrong, or nothing."""
@@ -236,21 +249,19 @@ class Appender:
             return self._broken
         return ""
 
-    def _undo(self, batch: _Batch, problem: str) -> None:
-        # The batch that was filling is chained to the one that failed: it fails with it.
-        for lost in (batch, self._pending):
-            lost.error, lost.done = problem, True
-        self._end, self._link, self._next = self.head.end, self.head.link, self.head.records
-        self._pending = self._new_batch()
-
-    def _keep(self, batch: _Batch) -> None:
+    def _keep(self, laid: _Laid) -> None:
         first = self.head.records
-        self.live[self.header.number].extend(batch.at)
-        self.latest = max(self.latest, batch.latest)
-        self._note(
-            Head(self.head.counter + 1, self.header.number, batch.end, first + len(batch.at), batch.link)
-        )
-        self._on_commit(first, batch.records)
+        self.live[self.header.number].extend(laid.at)
+        self.latest = laid.latest
+        self._note(Head(self.head.counter + 1, self.header.number, laid.end, first + len(laid.at), laid.link))
+        try:
+            self._on_commit(first, laid.records)
+        except Exception:
+            # What is written is written. The index would have a hole, so it is made whole by opening the ledger again.
+            self._broken = (
+                f"{self._files.folder}: the index could not take in record {first}; open the ledger again"
+            )
+            _log.exception("%s", self._broken)
 
     def _note(self, head: Head) -> None:
         try:
@@ -261,7 +272,7 @@ class Appender:
         self.head = head
 
     def _begin(self, number: int, previous: bytes) -> None:
-        """A new segment after the one that is finished; nothing is pending."""
+        """A new segment after the one that is finished."""
         path = self._files.named(number, "seg")
         self._files.folder.mkdir(exist_ok=True, mode=0o700)
         salt = new_salt(self._files, number)
@@ -284,10 +295,8 @@ class Appender:
         self._handle, self._sealer = handle, self._secrets.segment(number, salt)
         self.header = read_header(path, number, self._secrets)
         self.live[number], self.latest = array("Q"), 0
-        self._end, self._link = HEADER.size, self.header.link
-        self._note(Head(self.head.counter + 1, number, self._end, self.head.records, self._link))
+        self._note(Head(self.head.counter + 1, number, HEADER.size, self.head.records, self.header.link))
         os.fsync(self._head_handle)
-        self._pending = self._new_batch()
         self._on_segment(self.header)
         # The segment before is read through its places on the disk from here on.
         for old in [n for n in self.live if n != number]:

@@ -27,7 +27,8 @@ from stillwatch.marks.ledger.answers import (
     Answer,
     Entry,
     Kept,
-    pack,
+    Waiting,
+    note_bytes,
     pack_kept,
     sealing_of,
     text_bytes,
@@ -35,7 +36,7 @@ from stillwatch.marks.ledger.answers import (
     unpack,
     unpack_kept,
 )
-from stillwatch.marks.ledger.appending import Appender, Prepared
+from stillwatch.marks.ledger.appending import Appender
 from stillwatch.marks.ledger.head import Head, HeadFile
 from stillwatch.marks.ledger.index import Index
 from stillwatch.marks.ledger.policy import Policy
@@ -149,7 +150,7 @@ class Ledger:
         self._appender = Appender(
             self.files, self.secrets, head_file, found.head,
             header=self.headers[-1] if self.headers else None, end=found.head.end, link=found.head.link,
-            at=found.at, latest=found.latest, segment_bytes=segment_bytes, clock=self.clock,
+            at=found.at, latest=found.latest, segment_bytes=segment_bytes, clock=self.clock, shingles=self._shingles,
             on_commit=lambda first, records: self.index.add(first, records), on_segment=self.headers.append,
         )  # fmt: skip
         if said:
@@ -193,17 +194,27 @@ class Ledger:
         """
         if not answers:
             return []
-        first = self._writer().append(self._prepared(answers))
+        writer = self._writer()
+        first = writer.append([self._waiting(answer) for answer in answers])
         return list(range(first, first + len(answers)))
 
     def append_own(self, kind: int, said: dict[str, object]) -> int:
         """A record of the ledger itself: texts were erased, a torn write was cut off."""
         line = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
-        return self._writer().append([Prepared(bytes([kind]), line)])
+        return self._writer().append([bytes([kind]) + line])
 
     def roll(self) -> None:
-        """Begin a new segment."""
-        self._writer().roll()
+        """Begin a new segment.
+
+        Raises
+        ------
+        InputError
+            The disk refuses.
+        """
+        try:
+            self._writer().roll()
+        except OSError as refused:
+            raise InputError(f"{self.folder}: no new segment: {refused.strerror}") from refused
 
     def latest(self) -> int:
         """Latest time of an answer in the segment that is being written; 0 if there is none."""
@@ -214,29 +225,30 @@ class Ledger:
             raise InputError(f"{self.folder}: the ledger is open for reading; open it with write=True")
         return self._appender
 
-    def _prepared(self, answers: Sequence[Answer]) -> list[Prepared]:
-        policy, secrets, now = self.policy, self.secrets, self.clock()
-        shingles = self._shingles([a.text for a in answers])
-        made = []
-        for answer, some in zip(answers, shingles, strict=True):
-            if answer.time > now + 86_400_000_000:
-                raise InputError(
-                    f"answer {answer.exchange_id[:60]!r}: its time lies more than a day ahead of the clock; its text "
-                    "would never be due for erasing"
-                )
-            keep = policy.picks(secrets.pick, answer.exchange_id) if answer.keep is None else answer.keep
-            what = policy.keep if policy.keep != "digests" else "both"
-            content = pack_kept(
-                answer, text=keep and what in ("text", "both"), tokens=keep and what in ("tokens", "both")
+    def _waiting(self, answer: Answer) -> Waiting:
+        policy, secrets = self.policy, self.secrets
+        if answer.time > self.clock() + 86_400_000_000:
+            raise InputError(
+                f"answer {answer.exchange_id[:60]!r}: its time lies more than a day ahead of the clock; its text "
+                "would never be due for erasing"
             )
-            nonce = os.urandom(NONCE_BYTES) if content else bytes(NONCE_BYTES)
-            text = bytes(32) if answer.text is None else secrets.text_digest(text_bytes(answer.text))
-            tokens = bytes(32) if answer.tokens is None else secrets.token_digest(token_bytes(answer.tokens))
-            before, after = pack(answer, text, tokens, some, len(content), nonce)
-            made.append(Prepared(before, after, content, nonce, max(answer.time, 1)))
-        return made
+        keep = policy.picks(secrets.pick, answer.exchange_id) if answer.keep is None else answer.keep
+        what = policy.keep if policy.keep != "digests" else "both"
+        content = pack_kept(
+            answer, text=keep and what in ("text", "both"), tokens=keep and what in ("tokens", "both")
+        )
+        text = None if answer.text is None else text_bytes(answer.text)
+        return Waiting(
+            answer,
+            text,
+            bytes(32) if text is None else secrets.text_digest(text),
+            bytes(32) if answer.tokens is None else secrets.token_digest(token_bytes(answer.tokens)),
+            note_bytes(answer),
+            content,
+            os.urandom(NONCE_BYTES) if content else bytes(NONCE_BYTES),
+        )
 
-    def _shingles(self, texts: Sequence[str | None]) -> list[tuple[int, ...]]:
+    def _shingles(self, texts: Sequence[bytes | None]) -> list[tuple[int, ...]]:
         """The keyed shingles of each text by which it is found: one in `shingle_every`, and the smallest."""
         every = self.policy.shingle_every
         if not every or all(text is None for text in texts):
@@ -245,9 +257,8 @@ class Ledger:
 
         from stillwatch.text.sketch import sketch
 
-        # The sketch takes bytes that are no UTF-8; Arrow's strings would refuse half a character.
-        data = [None if text is None else text_bytes(text) for text in texts]
-        column = sketch(pa.array(data, pa.large_binary()), None, key=self.secrets.shingle).table["shingles"]
+        # Bytes: Arrow's strings would refuse half a character.
+        column = sketch(pa.array(texts, pa.large_binary()), None, key=self.secrets.shingle).table["shingles"]
         rows: pa.ListArray = column.combine_chunks()
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.chunk(0)
@@ -297,7 +308,7 @@ class Ledger:
         One shingle in `Policy.shingle_every` is kept, so a single short run is missed with that chance. Shingles
         that more than `COMMON` answers have are left out.
         """
-        (asked,) = self._shingles([text])
+        (asked,) = self._shingles([text_bytes(text)])
         found = [self.index.find("shingle", shingle) for shingle in asked]
         found = [numbers for numbers in found if 0 < len(numbers) <= COMMON]
         if not found:
