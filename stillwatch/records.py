@@ -239,7 +239,7 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A document of indicators that left a case, and how it was asked for."""
+    """A document of indicators, or an offer of digests to match, that left a case, and how it was asked for."""
 
     at: str
     by: str
@@ -252,7 +252,7 @@ class Share:
     version: str
     """Time that the document gives to what it says; another content has a later one."""
     state: str
-    """Digest of what decides that content: the last change of the case, the options and the program."""
+    """Digest of what decides that content: the last change of the case, the options, the program. Empty: an offer."""
     findings: tuple[str, ...]
     """Ids of the findings that it tells of, those that it takes back as well."""
     options: dict[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from stillwatch.cli import (
     _filing,
     case_documents,
     case_evidence,
+    case_matching,
     case_open,
     case_sharing,
     output,
@@ -504,3 +505,4 @@ case_open.add_to(app)
 case_evidence.add_to(app)
 case_documents.add_to(app)
 case_sharing.add_to(app)
+case_matching.add_to(app)

@@ -33,7 +33,7 @@ VALID = {
     for name in READ
 }
 KEY = matching.exchange_key(bytes(32), exchange="a", kind="b")
-OFFER = matching.offer({f"tok_{i:020d}x": 9 for i in range(3)}, KEY, exchange="a", kind="b")
+OFFER = matching.offer({f"tok_{c * 16}": 9 for c in "abc"}, KEY, exchange="a", kind="b", sender="c")
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -154,7 +154,7 @@ def test_changed_offers(data: st.DataObject) -> None:
     changed = json.dumps(change(json.loads(OFFER.as_json()), data)).encode()
     try:
         found = matching.read_offer(changed, source="theirs")
-        matching.matches({"tok_00000000000000000001x": 9}, found, KEY)
+        matching.matches({f"tok_{'a' * 16}": 9}, found, KEY, receiver="d")
     except StillwatchError as refused:
         note(str(refused))
 
@@ -183,7 +183,8 @@ def test_whatever_a_case_holds_comes_back_as_it_was_and_names_nobody(
 ) -> None:
     told = finding(
         subject, accounts=accounts, exchanges=exchanges, texts=texts, benign={"hits": hits, "of": hits + 7},
-        taken={"kinds": dict.fromkeys(models, 9), "models": [{"model": m, "exchanges": 50} for m in models]},
+        taken={"kinds": dict.fromkeys(models, 9), "kind_accounts": dict.fromkeys(models, 7),
+               "models": [{"model": m, "exchanges": 50, "accounts": 5} for m in models]},
     )  # fmt: skip
     file = case(told, title=title)
     shared = indicators.of_case(file, with_texts=True)

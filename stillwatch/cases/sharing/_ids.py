@@ -61,7 +61,7 @@ def version_of(case: Case, shared: Shared, producer: str) -> datetime:
     Another content than the last time has a later one, whatever made it another. The same content has the same, so that
     sharing twice gives the same bytes.
     """
-    changed, before = newest(case), [s for s in case.shares if s.producer == producer]
+    changed, before = newest(case), [s for s in case.shares if s.state and s.producer == producer]
     if not before:
         return changed
     last = utc(before[-1].version)
