@@ -38,6 +38,8 @@ SIGNALS: Mapping[str, tuple[str, str]] = {
     "shared_infrastructure": ("payment_token", "one payment token"),
 }
 """Proposer -> the column of Stillwatch's own exchange table that says the same as a count of distinct values."""
+MOST_DESCRIPTION = 65_535
+"""Characters, by the schema of SigmaHQ; a longer answer stands whole at the head of the document."""
 PIECE = 8
 """Characters that a piece of text must have to be looked for."""
 
@@ -91,7 +93,10 @@ def _rules(case: Case, shared: Shared, item: Shareable, producer: str) -> Iterat
             detection: dict[str, Any] = {"gen_ai.input.messages|contains|all": pieces}
             source = {"category": "application", "product": "gen_ai"}
             words = f"one text (piece {n})"
-            yield from _pair(case, shared, item, producer, key, words, source, detection, "user.id", (), made)
+            group = ("service.name",)
+            yield from _pair(
+                case, shared, item, producer, key, words, source, detection, "user.id", group, made
+            )
     signal = SIGNALS.get(str(item.finding.details.get("proposed_by")))
     if signal:
         column, words = signal
@@ -125,7 +130,9 @@ def _pair(
         "date": utc(case.opened_at).date().isoformat(),
         "modified": version.date().isoformat(),
         "tags": [f"tlp.{shared.tlp.removeprefix('TLP:').lower().replace('+', '-')}"],
-        "falsepositives": [*innocent, "users of one framework, product or published prompt"],
+        "falsepositives": list(
+            dict.fromkeys([*innocent, "users of one framework, product or published prompt"])
+        ),
         "level": "informational",
     }
     yield {
@@ -139,19 +146,24 @@ def _pair(
     }
     replies = " ".join(f"{r.rstrip('.')}." for r in _said.replies(case, shared, item.finding))
     first, last = _said.day_bounds(item.finding)
-    correlation: dict[str, Any] = {"type": "value_count", "rules": [key]}
-    if group_by:
-        correlation["group-by"] = list(group_by)
     days = min((last - first).days + 1, 30)
-    correlation |= {"timespan": f"{days}d", "condition": {"field": account, "gte": LEAST}}
+    correlation: dict[str, Any] = {
+        "type": "value_count",
+        "rules": [key],
+        # The schema asks for one. Of a text it is the service that was asked: accounts are of one, and so is its text.
+        "group-by": list(group_by),
+        "timespan": f"{days}d",
+        "condition": {"field": account, "gte": LEAST},
+    }
+    description = (
+        f"At least {LEAST} distinct accounts with {words} within {days} days: somewhere to look, not a finding. "
+        f"{_said.claimed(item.finding, shared)} Not after {until[:10]}. {replies}"
+    )
     yield {
         "title": f"{_short(item, shared)}: several accounts with {words}",
         "id": str(ids.of("sigma", key, "accounts")),
         "name": f"{key}_accounts",
-        "description": (
-            f"At least {LEAST} distinct accounts with {words} within {days} days: somewhere to look, not a finding. "
-            f"{_said.claimed(item.finding, shared)} {replies} Not after {until[:10]}."
-        ),
+        "description": description[:MOST_DESCRIPTION],
         **common,
         "correlation": correlation,
     }

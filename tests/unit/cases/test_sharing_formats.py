@@ -26,7 +26,7 @@ from sigma.validators.core import validators
 from stillwatch.cases import indicators, sharing
 from stillwatch.cases.sharing import csv_file, misp
 from stillwatch.errors import FormatError
-from stillwatch.records import Case, Closing
+from stillwatch.records import Answer, Case, Closing
 
 NOT_FOR_US = {"attacktag", "d3_fendtag", "tlpv1_tag"}
 AT = "2026-11-24T00:00:00Z"
@@ -279,6 +279,29 @@ def test_pysigma_reads_the_rules_and_finds_no_fault() -> None:
     chosen = {v for k, v in validators.items() if k not in NOT_FOR_US}
     issues = SigmaValidator(chosen).validate_rules(iter(found.rules))
     assert not [i for i in issues if i.severity.name in ("HIGH", "MEDIUM")], issues
+
+
+def test_the_rules_have_what_the_schemas_of_sigmahq_ask_for() -> None:
+    """Required fields of sigma-detection-rule and sigma-correlation-rules, version 2.1.0 (2025-07-25)."""
+    told = Answer("B", "", "word " * 20_000, "2026-11-21T09:00:00+00:00", "a")
+    for answers in (CASES["one"].answers, (told,)):
+        document = written("sigma", replace(CASES["one"], answers=answers), with_texts=True)
+        documents = [d for d in yaml.safe_load_all(document) if d]
+        counts = [d["correlation"] for d in documents if "correlation" in d]
+        assert len(counts) == 3
+        for correlation in counts:
+            assert set(correlation) >= {"type", "rules", "timespan", "condition", "group-by"}
+            assert correlation["group-by"]
+            assert set(correlation["condition"]) == {"field", "gte"}
+        for rule in documents:
+            assert {"title", "id"} <= set(rule)
+            assert len(rule["title"]) <= 256
+            assert len(rule["description"]) <= 65_535
+            assert len(set(rule["falsepositives"])) == len(rule["falsepositives"])
+            if "detection" in rule:
+                assert {"logsource", "detection"} <= set(rule)
+                assert "condition" in rule["detection"]
+    assert ("word " * 20_000).strip() in document
 
 
 def test_a_rule_looks_for_the_pieces_between_numbers() -> None:
