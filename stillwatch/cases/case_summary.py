@@ -36,7 +36,7 @@ def summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
             ),
             (case.id,),
         ),
-        *_logs(case, lang),
+        *logs(case, case.findings, lang),
     ]
     if not supported:
         blocks.append(Paragraph(lang.say("report.nothing_left" if gone else "report.nothing"), (case.id,)))
@@ -55,10 +55,10 @@ def summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
     return Section(lang.say("report.summary"), tuple(blocks), mark="summary")
 
 
-def _logs(case: Case, lang: Language) -> list[Paragraph]:
-    """How large the log of each run was, and which days it spans."""
-    told = []
-    for run in [r for r in case.runs if "population" in r.config][:TOLD]:
+def logs(case: Case, findings: Sequence[Finding], lang: Language) -> list[Paragraph]:
+    """How large the log was in which each of these findings was made, and which days it spans."""
+    told, made_by = [], {f.run for f in findings}
+    for run in [r for r in case.runs if r.id in made_by][:TOLD]:
         accounts, exchanges = (run.config.get(key) for key in ("population", "exchanges"))
         first, last = (str(run.config.get(key) or "") for key in ("first", "last"))
         if isinstance(accounts, int) and isinstance(exchanges, int) and first and last:
@@ -73,7 +73,7 @@ def _logs(case: Case, lang: Language) -> list[Paragraph]:
         else:
             continue
         told.append(Paragraph(said, (run.id,)))
-    if told or not any("acts_as_one" in f.details for f in case.findings):
+    if told or not any("acts_as_one" in f.details for f in findings):
         return told
     return [Paragraph(lang.say("report.log_untold"))]
 

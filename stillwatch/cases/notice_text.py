@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from stillwatch.cases.case_summary import logs
 from stillwatch.cases.claims import (
     answer_panel,
     beside,
@@ -164,9 +165,10 @@ def _purpose(parts: Parts) -> Section:
 
 
 def _known(parts: Parts) -> Section:
-    """Counts, what was measured (what found nothing and what could not be tested as well), and what accounts do."""
+    """How large the log was; of each finding counts, what was measured (also what found nothing and what could not be
+    tested), and what accounts do."""
     lang, between = parts.lang, parts.lang.messages["word.list"]
-    blocks: list[Block] = []
+    blocks: list[Block] = [*logs(parts.case, parts.findings[:FULL], lang)]
     for finding in parts.findings[:FULL]:
         rests = (finding.id,)
         if counts := _counts(parts, finding):

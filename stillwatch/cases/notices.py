@@ -19,6 +19,7 @@ from stillwatch.cases.content import Document, Span, Text
 from stillwatch.cases.corrections import Unwritten, recipients, superseded, unwritten
 from stillwatch.cases.languages import Language, language
 from stillwatch.cases.notice_text import Parts, reference, sections
+from stillwatch.cases.own_words import own
 from stillwatch.cases.plain_words import colon
 from stillwatch.cases.sources import source_map
 from stillwatch.errors import InputError
@@ -116,7 +117,7 @@ def make_notice(
     findings = _gone(case, corrected) if kind == "correction" else _chosen(case, kind, request)
     told = _with_replacements(case, findings)
     tlp = _tlp(case, told, request)
-    title = request.title or content.string((*lang.say(f"kind.{kind}"), colon(lang), *user(case.title)))
+    title = request.title or content.string((*lang.say(f"kind.{kind}"), colon(lang), *own(case.title, lang)))
     parts = Parts(
         case=case,
         kind=kind,

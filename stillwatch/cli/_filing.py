@@ -42,6 +42,12 @@ def whoever(by: str) -> str:
         return "unknown"
 
 
+def tell_author(by: str) -> None:
+    """Say whose name a document bears, where nobody gave one."""
+    if not by:
+        output.note(f"from: {whoever(by)}, the user of this machine; --by says who writes it")
+
+
 def day(text: str) -> date:
     """The day on which dates are judged: as given, or today."""
     from stillwatch.errors import InputError

@@ -177,6 +177,8 @@ def notice(
         if path:
             output.line(str(path))
         _told(held, written, kept=keep or bool(again), again=bool(again))
+    if not again:
+        _filing.tell_author(by)
 
 
 def _one_each(case: Case, kind: str, request: Request) -> list[Request]:

@@ -72,6 +72,8 @@ def open_(
         for kind in kinds:
             path = _drawing.write(_drawing.drawn(document, kind), None, workspace, name, kind)
             output.note(f"report: {path}")
+    if notice or report:
+        _filing.tell_author(by)
     if json:
         output.json_lines([{"id": held.id, "title": held.title, "tlp": held.tlp, "head": held.head}])
         return

@@ -586,6 +586,14 @@ def test_without_indicators_nothing_refers_to_them(kind: str) -> None:
         assert "indicators as pointers" not in page and "shares findings and indicators" not in page
 
 
+def test_how_large_the_log_was_and_what_it_spans_is_said_where_counts_are() -> None:
+    known = next(s for s in write("alert")[1].sections if string(s.title) == "What is known")
+    assert string(known.blocks[0].text) == (  # type: ignore[union-attr]
+        "The log that was read: 2,611 accounts and 326,291 exchanges, 2 November 2026 to 8 November 2026."
+    )
+    assert known.blocks[0].sources == (GOOD.run,)  # type: ignore[union-attr]
+
+
 def test_indicators_go_no_wider_than_what_they_rest_on() -> None:
     held = dataclasses.replace(stricter("TLP:RED"), indicators=())
     notice, document = write("alert", held)

@@ -74,6 +74,13 @@ def test_a_notice_is_kept_with_the_case_and_a_draft_is_not(place: Path) -> None:
     assert (kept.kind, kept.addressees, kept.due) == ("alert", ("Desk",), "2026-12-08")
 
 
+def test_whoever_gives_no_name_is_told_whose_name_the_notice_bears(place: Path) -> None:
+    asked = ["notice", "C-1", "--kind", "alert", "--workspace", str(place)]
+    said = "the user of this machine; --by says who writes it"
+    assert said in RUNNER.invoke(app, asked).stderr
+    assert said not in RUNNER.invoke(app, [*asked, "--by", "Abuse team"]).stderr
+
+
 def test_a_notice_that_cannot_be_drawn_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> bytes:
         raise InputError("no font")
