@@ -127,6 +127,15 @@ def test_a_wider_tlp_needs_to_be_meant(own: TLP, wanted: TLP) -> None:
     assert of_case(file, tlp=wanted, downgrade=True).tlp == wanted
 
 
+def test_a_finding_of_a_scan_is_no_wider_than_the_steps_that_made_it() -> None:
+    """A scan's findings cite their SQL, which is filed as TLP:AMBER."""
+    told = replace(finding(), evidence=("e" * 64,))
+    steps = evidence("e" * 64, role="method as run", tlp="TLP:AMBER")
+    green = case(told, tlp="TLP:GREEN", evidence=(steps,))
+    assert of_case(green).left_out == ("c-7f3a0011: rests on evidence that is TLP:AMBER",)
+    assert of_case(green, tlp="TLP:AMBER").indicators
+
+
 def test_what_rests_on_narrower_evidence_stays() -> None:
     told = replace(finding(), evidence=("e" * 64,))
     file = case(told, evidence=(evidence("e" * 64, tlp="TLP:RED"),))
