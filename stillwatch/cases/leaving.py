@@ -37,10 +37,15 @@ def parties_of(case: Case) -> dict[str, str]:
 
     A party that has a pseudonym of the case keeps it.
     """
+    return {n: f"party {letter}" for n, letter in letters_of(case).items() if n not in case.subjects}
+
+
+def letters_of(case: Case) -> dict[str, str]:
+    """Name of a party -> its letter, the same in notices and in what is shared."""
     times = [(moment(a.at, "question"), a.party) for a in case.asked]
     times += [(moment(a.received_at, "answer"), a.party) for a in case.answers]
     names = dict.fromkeys(party for _, party in sorted(times))
-    return {name: f"party {_letters(n)}" for n, name in enumerate(names) if name not in case.subjects}
+    return {name: _letters(n) for n, name in enumerate(names)}
 
 
 def nameless(text: str, parties: Parties) -> str:

@@ -13,7 +13,6 @@ from stillwatch.cases.claims import (
     claim_panel,
     code,
     joined,
-    moment,
     name_of,
     predecessors,
     replacement,
@@ -34,6 +33,7 @@ from stillwatch.cases.content import (
 )
 from stillwatch.cases.finding_section import how_sure, share_of, tested
 from stillwatch.cases.languages import Language
+from stillwatch.cases.leaving import letters_of
 from stillwatch.cases.own_words import own
 from stillwatch.cases.plain_words import UNTESTED, plain_table, title_of, typical
 from stillwatch.records import Card, Case, Finding, Indicator, Notice, NoticeKind
@@ -92,8 +92,7 @@ class Parts:
             return user(name)
         if sum(self._nameless(one) for one in self._heard()) < 2:
             return self.lang.say("answer.party")
-        # Of the whole case, so that a letter means the same party in every notice of it.
-        return self.lang.say("answer.one_party", letter=_letter(_parties(self.case).index(name)))
+        return self.lang.say("answer.one_party", letter=letters_of(self.case)[name])
 
     def supported(self) -> list[Finding]:
         """Those that the notice claims; the others it asks about."""
@@ -117,23 +116,6 @@ class Parts:
 def reference(case: Case, notice: Notice) -> Text:
     """By what a notice is cited, and by what the commands know it: its case, and the beginning of its id."""
     return (*code(case.id), Span(" / "), *code(notice.id[:12]))
-
-
-def _parties(case: Case) -> list[str]:
-    """Every party of a case, in the order in which it came into it."""
-    times = [(moment(a.at, "question"), a.party) for a in case.asked]
-    times += [(moment(a.received_at, "answer"), a.party) for a in case.answers]
-    return list(dict.fromkeys(party for _, party in sorted(times)))
-
-
-def _letter(number: int) -> str:
-    """A to Z, then AA, AB and so on."""
-    letters = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
 
 
 def sections(parts: Parts) -> tuple[Section, ...]:
@@ -358,7 +340,7 @@ def _annex(parts: Parts, shared: tuple[Indicator, ...]) -> Section:
 def _indicator(indicator: Indicator, lang: Language) -> tuple[Text, ...]:
     first, last = lang.day(indicator.valid_from), lang.day(indicator.valid_until)
     return (
-        (*user(indicator.kind), Span("\n"), *code(indicator.pattern)),
+        (*own(indicator.kind, lang), Span("\n"), *code(indicator.pattern)),
         user(indicator.language),
         lang.say("number.days", first=(Span(first),), last=(Span(last),)),
         lang.text(indicator.confidence),

@@ -11,12 +11,12 @@ from stillwatch.cases.content import (
     Document,
     Paragraph,
     Section,
-    Span,
     Table,
     Text,
     numbered,
 )
 from stillwatch.cases.languages import Language
+from stillwatch.cases.plain_words import colon
 from stillwatch.records import Case
 
 _LETTERS = {
@@ -115,7 +115,7 @@ def _kinds(case: Case) -> dict[str, str]:
 def _what(mark: str, name: str, lang: Language) -> Text:
     kind = next(k for k, letter in _LETTERS.items() if letter == mark[0])
     said = lang.say(f"source.{kind}")
-    return (*said, Span(": "), *user(name)) if name else said
+    return (*said, colon(lang), *user(name)) if name else said
 
 
 def _together(marks: list[str]) -> str:

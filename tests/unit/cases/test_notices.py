@@ -594,6 +594,14 @@ def test_how_large_the_log_was_and_what_it_spans_is_said_where_counts_are() -> N
     assert known.blocks[0].sources == (GOOD.run,)  # type: ignore[union-attr]
 
 
+def test_kinds_of_indicators_and_marks_are_said_in_the_language_of_the_notice() -> None:
+    held = case(withdrawals=(), asked=(), answers=(), indicators=(), findings=(GOOD,))
+    text = said(write("alert", held, language="zh")[1])
+    assert "频率与数量" in text and "rate and volume" not in text
+    assert "结论：c-7f3a" in text
+    assert "警示：Harvesting of reasoning" in text
+
+
 def test_indicators_go_no_wider_than_what_they_rest_on() -> None:
     held = dataclasses.replace(stricter("TLP:RED"), indicators=())
     notice, document = write("alert", held)
