@@ -562,8 +562,9 @@ def write(paths: argparse.Namespace) -> None:
         ("lefthash", 1, 0.5),
         ("lefthash", 4, 0.3),
     ):
-        contexts, tokens = drawn(width, 100, 7 + width, missing=-1)
-        contexts, tokens = contexts[:60], tokens[:60]
+        count = 250 if scheme == "lefthash" and width == 1 else 60
+        contexts, tokens = drawn(width, 400, 7 + width, missing=-1)
+        contexts, tokens = contexts[:count], tokens[:count]
         c, t = torch.from_numpy(contexts), torch.from_numpy(tokens)
         one = {
             "scheme": scheme,
