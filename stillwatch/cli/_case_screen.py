@@ -97,13 +97,15 @@ def verified(found: Verified) -> None:
         known = "" if found.pinned else ", not known beforehand"
         output.line(f"  signed by {found.vouched}")
         output.line(f"  fingerprint {fingerprint(found.vouched)}{known}")
-    for one in found.imports:
+    for taken in found.imports:
         brought = (
-            f"entries {one.first} to {one.last}" if one.first <= one.last else "what was left out before"
+            f"entries {taken.first} to {taken.last}"
+            if taken.first <= taken.last
+            else "what was left out before"
         )
-        known = "" if one.named else ", not known beforehand"
-        output.line(f"  {brought}: taken in by {one.by or 'somebody'} on {one.at[:10]} from a file that")
-        output.line(f"    {fingerprint(one.public_key)} signed{known}")
+        known = "" if taken.named else ", not known beforehand"
+        output.line(f"  {brought}: taken in by {taken.by or 'somebody'} on {taken.at[:10]} from a file that")
+        output.line(f"    {fingerprint(taken.public_key)} signed{known}")
     for kind, identity, reason in found.left_out[:10]:
         output.line(f"  not here: {kind} {identity[:12]}, {reason}")
     if len(found.left_out) > 10:
