@@ -220,13 +220,22 @@ def sealing_of(record: bytes) -> tuple[int, bytes, bytes, bytes]:
     return kept, nonce, tag, record[: FIXED.size - 16] + record[FIXED.size :]
 
 
-def keys_of(record: bytes) -> tuple[int, list[int], int, tuple[int, ...]]:
-    """What a record is looked up by: time, first 8 bytes of each digest, account, shingles."""
-    _, flags, id_bytes, n, _, time, account, _, text, tokens, *_ = FIXED.unpack_from(record)
+def time_of(record: bytes) -> int:
+    """When an answer was served; 0 for other records."""
+    return (
+        int(FIXED.unpack_from(record)[5])
+        if record[:1] == bytes([ANSWER]) and len(record) >= FIXED.size
+        else 0
+    )
+
+
+def keys_of(record: bytes) -> tuple[list[int], int, tuple[int, ...]]:
+    """What a record is looked up by: first 8 bytes of each digest, account, shingles."""
+    _, flags, id_bytes, n, _, _, account, _, text, tokens, *_ = FIXED.unpack_from(record)
     digests = [int.from_bytes(text[:8], "little")] if flags & HAS_TEXT else []
     if flags & HAS_TOKENS:
         digests.append(int.from_bytes(tokens[:8], "little"))
-    return time, digests, account, struct.unpack_from(f"<{n}Q", record, FIXED.size + id_bytes)
+    return digests, account, struct.unpack_from(f"<{n}Q", record, FIXED.size + id_bytes)
 
 
 def _is_hex(text: str) -> bool:

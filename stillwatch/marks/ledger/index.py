@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Index:
         self._merging: dict[str, Future[None]] = {}
         if write:
             folder.mkdir(exist_ok=True, mode=0o700)
-        self._load()
+        self._load_settled()
 
     # -- filling ------------------------------------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class Index:
                 self._seen = number + 1
                 if record[0] != ANSWER:
                     continue
-                _, digests, account, shingles = keys_of(record)
+                digests, account, shingles = keys_of(record)
                 self._gathered["digest"].add(digests, number)
                 self._gathered["account"].add((account,), number)
                 if shingles:
@@ -256,6 +257,18 @@ class Index:
             raise
         sync_folder(self.folder)
         self._listed, self.through = listed, through
+
+    def _load_settled(self) -> None:
+        """Load; a reader may meet a writer that has just merged the runs it was about to open."""
+        for attempt in range(10):
+            try:
+                self._runs.clear()
+                return self._load()
+            except (IntegrityError, FileNotFoundError):
+                if self._write or attempt == 9:
+                    raise
+                time.sleep(0.02 * attempt)
+        return None
 
     def _load(self) -> None:
         try:

@@ -9,15 +9,16 @@ import json
 import os
 from array import array
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from stillwatch.errors import InputError, IntegrityError
 from stillwatch.identity.keys import sync_folder
 from stillwatch.marks.keys import Master
-from stillwatch.marks.ledger.answers import ANSWER, keys_of
+from stillwatch.marks.ledger.answers import time_of
 from stillwatch.marks.ledger.head import Head, HeadFile
 from stillwatch.marks.ledger.secrets import Secrets
-from stillwatch.marks.ledger.segments import HEADER, START, Files, Header, checked, frames, read_header
+from stillwatch.marks.ledger.segments import HEADER, START, Files, Header, checked, read_header
 from stillwatch.marks.secret_file import write_secret
 
 VERSION = 1
@@ -128,7 +129,7 @@ def find_end(folder: Path, secrets: Secrets) -> Found:
     headers = [read_header(files.data(n), n, secrets) for n in numbers]
     at, latest, torn = array("Q"), 0, 0
     if head.segment:
-        at, latest, end = _up_to(files.data(head.segment), head, headers[head.segment - 1])
+        at, latest, end = _up_to(files.data(head.segment), head, headers[head.segment - 1], secrets)
         head = replace(head, end=end)
     for header in headers[max(head.segment, 1) - 1 :]:
         if header.number > head.segment:
@@ -140,8 +141,7 @@ def find_end(folder: Path, secrets: Secrets) -> Found:
         try:
             for frame in checked(path, head.records, head.link, secrets, start=head.end):
                 at.append(frame.at)
-                if frame.record[0] == ANSWER:
-                    latest = max(latest, keys_of(frame.record)[0])
+                latest = max(latest, time_of(frame.record))
                 head = Head(head.counter, header.number, frame.end, head.records + 1, frame.link)
         except IntegrityError as found:
             problem = found
@@ -151,14 +151,14 @@ def find_end(folder: Path, secrets: Secrets) -> Found:
     return Found(headers, head, at, latest, torn)
 
 
-def _up_to(path: Path, head: Head, header: Header) -> tuple[array[int], int, int]:
+def _up_to(path: Path, head: Head, header: Header, secrets: Secrets) -> tuple[array[int], int, int]:
     at, latest, link, end = array("Q"), 0, header.link, HEADER.size
-    for frame in frames(path):
-        if header.first + len(at) >= head.records:
-            break
+    # Not one more: what follows was never acknowledged and may be half a write.
+    for frame in islice(
+        checked(path, header.first, header.link, secrets), max(0, head.records - header.first)
+    ):
         at.append(frame.at)
-        if frame.record[:1] == bytes([ANSWER]):
-            latest = max(latest, keys_of(frame.record)[0])
+        latest = max(latest, time_of(frame.record))
         link, end = frame.link, frame.end
     # Where the texts were taken out since, the bytes moved; the records did not.
     if (

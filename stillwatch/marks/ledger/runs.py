@@ -2,7 +2,8 @@
 
 A run is a header of 24 bytes (magic, pairs, zero), all keys in rising order, then their values in the same order;
 values of one key rise too. A look-up asks every 512th key, kept in memory, and then touches one page of keys and
-one of values: 16 kB of memory for each million pairs.
+one of values: 16 kB of memory for each million pairs. What reads a run from end to end reads the file and not the
+mapping, so that no more of it is mapped than was asked for.
 """
 
 from __future__ import annotations
@@ -49,7 +50,15 @@ class Run:
             raise IntegrityError(f"{path}", "of a run of sorted pairs", "something else; rebuild the index")
         self.keys: Words = np.memmap(path, np.uint64, "r", HEADER.size, (self.n,))
         self.values: Words = np.memmap(path, np.uint64, "r", HEADER.size + 8 * self.n, (self.n,))
-        self._fences = np.array(self.keys[::STEP])
+        step = PIECE - PIECE % STEP
+        self._fences = np.concatenate(
+            [self.read(0, at, min(self.n, at + step))[::STEP] for at in range(0, self.n, step)]
+        )
+
+    def read(self, part: int, start: int, stop: int) -> Words:
+        """A copy of some keys (part 0) or values (part 1)."""
+        at = HEADER.size + 8 * (self.n * part + start)
+        return np.fromfile(self.path, np.uint64, stop - start, offset=at)
 
     def find(self, key: int) -> Words:
         """Values of a key, rising; uint64."""
@@ -92,7 +101,7 @@ def _pieces(runs: Sequence[Run]) -> Iterator[tuple[Words, Words]]:
         for run, (low, high) in zip(runs, bounds, strict=True):
             for begin in range(low, high, PIECE):
                 end = min(high, begin + PIECE)
-                yield run.keys[begin:end], run.values[begin:end]
+                yield run.read(0, begin, end), run.read(1, begin, end)
         at = [high for _, high in bounds]
     yield _sorted(runs, at, [run.n for run in runs])
 
@@ -101,8 +110,8 @@ def _sorted(runs: Sequence[Run], start: Sequence[int], stop: Sequence[int]) -> t
     spans = [(run, a, b) for run, a, b in zip(runs, start, stop, strict=True) if a < b]
     if not spans:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
-    keys = np.concatenate([run.keys[a:b] for run, a, b in spans])
-    values = np.concatenate([run.values[a:b] for run, a, b in spans])
+    keys = np.concatenate([run.read(0, a, b) for run, a, b in spans])
+    values = np.concatenate([run.read(1, a, b) for run, a, b in spans])
     # Stable: of equal keys those of the older run, which are smaller, stay first.
     order = np.argsort(keys, kind="stable")
     return keys[order], values[order]
@@ -134,10 +143,10 @@ def _write(path: Path, n: int, pieces: Iterator[tuple[Words, Words]]) -> str:
 def digest_of(run: Run) -> str:
     """The same over a run that is there."""
     found = []
-    for words in (run.keys, run.values):
+    for part in (0, 1):
         digest = hashlib.blake2b(digest_size=16)
         for begin in range(0, run.n, PIECE):
-            digest.update(np.ascontiguousarray(words[begin : begin + PIECE]).data.cast("B"))
+            digest.update(run.read(part, begin, min(run.n, begin + PIECE)).data.cast("B"))
         found.append(digest.hexdigest())
     return "".join(found)
 

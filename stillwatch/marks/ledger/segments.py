@@ -25,7 +25,7 @@ import numpy as np
 
 from stillwatch.errors import IntegrityError
 from stillwatch.identity.keys import sync_folder
-from stillwatch.marks.ledger.answers import ANSWER, FIXED, KEPT, keys_of
+from stillwatch.marks.ledger.answers import ANSWER, FIXED, KEPT, time_of
 from stillwatch.marks.ledger.secrets import SALT_BYTES, Secrets
 
 MAGIC = b"SWLEDGE1"
@@ -204,8 +204,7 @@ def places(files: Files, number: int) -> Places:
     found, latest = array("Q"), 0
     for frame in frames(data):
         found.append(frame.at)
-        if frame.record[:1] == bytes([ANSWER]):
-            latest = max(latest, keys_of(frame.record)[0])
+        latest = max(latest, time_of(frame.record))
     write_places(files, number, found, latest, size)
     return Places(np.array(found, np.uint64), latest)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import struct
 import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -41,7 +43,7 @@ from stillwatch.marks.ledger.head import Head, HeadFile
 from stillwatch.marks.ledger.index import Index
 from stillwatch.marks.ledger.policy import Policy
 from stillwatch.marks.ledger.secrets import NONCE_BYTES, Sealer
-from stillwatch.marks.ledger.segments import FRAME, Files, Header, frames, places, salt_of
+from stillwatch.marks.ledger.segments import FRAME, Files, Header, checked, places, salt_of
 
 SEGMENT_BYTES = 64 << 20
 COMMON = 10_000
@@ -123,7 +125,7 @@ class Ledger:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._lock_handle = opening.lock(self.folder)
             self.secrets = opening.identity(self.folder, master, create=write)
-            self._open(segment_bytes)
+            self._open_settled(segment_bytes)
         except OSError as refused:
             self._let_go()
             raise InputError(f"{self.folder}: cannot be opened: {refused.strerror}") from refused
@@ -131,12 +133,24 @@ class Ledger:
             self._let_go()
             raise
 
+    def _open_settled(self, segment_bytes: int) -> None:
+        """Open; a reader may meet a writer that is just replacing a file."""
+        for attempt in range(5):
+            try:
+                return self._open(segment_bytes)
+            except FileNotFoundError:
+                if self._lock_handle >= 0 or attempt == 4:
+                    raise
+                time.sleep(0.05 * attempt)
+        return None
+
     def _open(self, segment_bytes: int) -> None:
         write = self._lock_handle >= 0
+        # Before the head is read: a writer who goes on meanwhile is ahead of it, never behind.
+        self.index = Index(self.folder / "index", write=write)
         found = opening.find_end(self.folder, self.secrets)
         self.headers, self._head, self._at = found.headers, found.head, found.at
         said = opening.cut(self.files, found) if write and found.torn else None
-        self.index = Index(self.folder / "index", write=write)
         if self.index.through > found.head.records:
             raise IntegrityError(
                 f"{self.folder}: record {found.head.records}",
@@ -166,9 +180,9 @@ class Ledger:
                 continue
             skip = max(0, number - header.first)
             # Up to the head only: a writer may be adding while this reads.
-            for i, frame in enumerate(frames(self.files.data(header.number))):
-                if i >= n:
-                    break
+            path = self.files.data(header.number)
+            there = islice(checked(path, header.first, header.link, self.secrets), n)
+            for i, frame in enumerate(there):
                 if i >= skip:
                     self.index.add(header.first + i, [frame.record])
 
@@ -376,10 +390,24 @@ class Ledger:
         if not 0 <= number < len(self):
             raise InputError(f"{self.folder}: there is no record {number} among {len(self)}")
         with self._reading:
-            return self._read(number)
+            header = self.headers[bisect_right(self.headers, number, key=lambda h: h.first) - 1]
+            try:
+                return self._read(number, header)
+            except (IndexError, struct.error, IntegrityError):
+                # The places of a finished segment are derived; if they are wrong it is they that are made again.
+                with suppress(OSError):
+                    self.files.named(header.number, "places").unlink(missing_ok=True)
+                self.forget_handle(header.number)
+            try:
+                return self._read(number, header)
+            except (IndexError, struct.error):
+                raise IntegrityError(
+                    f"{self.files.data(header.number)}: record {number}",
+                    "of a record that was written",
+                    "none",
+                ) from None
 
-    def _read(self, number: int) -> tuple[bytes, Header, int]:
-        header = self.headers[bisect_right(self.headers, number, key=lambda h: h.first) - 1]
+    def _read(self, number: int, header: Header) -> tuple[bytes, Header, int]:
         handle, at = self._opened(header)
         i = number - header.first
         begin = int(at[i])
@@ -430,7 +458,7 @@ class Ledger:
         """For a reader: see what was written since it was opened."""
         if self._appender is None:
             self._close_handles()
-            self._open(0)
+            self._open_settled(0)
 
     def rebuild(self) -> None:
         """Make the index again from the segments."""

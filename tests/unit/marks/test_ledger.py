@@ -538,3 +538,33 @@ def test_what_answers_are_is_known_without_numpy() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False\n"
     )
+
+
+def test_whatever_is_changed_the_error_is_one_of_ours(tmp_path: Path) -> None:
+    """Random bytes in random files: it opens and gives out what was written, or says which file is wrong."""
+    import shutil
+
+    filled(tmp_path / "l")
+    rng = random.Random(5)
+    names = [p.relative_to(tmp_path / "l") for p in (tmp_path / "l").rglob("*") if p.is_file()]
+    refused = 0
+    for n in range(120):
+        place = tmp_path / f"{n}"
+        shutil.copytree(tmp_path / "l", place)
+        path = place / rng.choice(names)
+        data = bytearray(path.read_bytes())
+        for _ in range(rng.choice([1, 1, 4])):
+            if data:
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data[: rng.randrange(len(data) + 1)] if rng.random() < 0.3 else data)
+        try:
+            with Ledger(place, MASTER) as ledger:
+                for i in range(0, 60, 7):
+                    for entry in ledger.by_text(text_of(i)):
+                        assert entry.exchange_id == f"x-{i}"
+                        kept = ledger.kept(entry)
+                        assert kept is None or kept.text == text_of(i)
+        except (InputError, IntegrityError):
+            refused += 1
+        shutil.rmtree(place)
+    assert refused > 20

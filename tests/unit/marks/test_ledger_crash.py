@@ -292,3 +292,39 @@ def test_many_threads_one_chain(tmp_path: Path) -> None:
         for n, number in numbers.items():
             assert [e.number for e in ledger.by_text(text_of(n))] == [number]
     assert verify(tmp_path, MASTER).answers == 320
+
+
+def test_readers_open_it_while_it_is_written_merged_and_rolled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillwatch.marks.ledger import index
+
+    monkeypatch.setattr(index, "ROOM", 100)
+    problems: list[str] = []
+    opened = [0]
+    done = threading.Event()
+    with Ledger(tmp_path, MASTER, write=True, clock=CLOCK, segment_bytes=20_000) as writer:
+        writer.append(answer(0))
+
+        def read() -> None:
+            while not done.is_set():
+                try:
+                    with Ledger(tmp_path, MASTER) as reader:
+                        last = next(reader.entries(len(reader) - 1))
+                        found = reader.by_text(
+                            text_of(int(last.exchange_id.removeprefix("x-")), 12 if len(reader) > 1 else 60)
+                        )
+                        assert last in found
+                    opened[0] += 1
+                except Exception as problem:
+                    problems.append(repr(problem))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        for first in range(1, 3000, 20):
+            writer.append_many([answer(n, words=12) for n in range(first, first + 20)])
+        while opened[0] < 3 and not problems:
+            time.sleep(0.01)
+        done.set()
+        thread.join()
+    assert problems == []
