@@ -527,7 +527,7 @@ def test_a_notice_tells_both_sides_in_plain_counts() -> None:
     document = make_notice(held, "demarche", request(), today=TODAY, cards=(SYNCHRONY, SHAPE))[1]
     text = said(document)
     for part in [
-        "What brought these accounts together: shared prompt.",
+        "What these accounts were found by, which does not count as evidence: shared prompt.",
         "30 of 37; of matched accounts, 10%",
         "40 of 40; of matched accounts, 31%",
         "What a typical account of it does: 100% of its prompts are asked once only.",
