@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,6 +170,54 @@ def compare(count: int) -> int:
     return wrong
 
 
+def compare_marks(count: int) -> int:
+    """Rows of logits that `mark` changes otherwise than the engine's processor, or tokens it chooses otherwise."""
+    import torch
+    from markllm.watermark.exp.exp import EXPUtils
+    from markllm.watermark.kgw.kgw import KGWLogitsProcessor, KGWUtils
+    from transformers.generation.logits_process import WatermarkLogitsProcessor
+
+    from stillwatch.marks.schemes import markllm_exp, markllm_kgw, transformers_red_green
+
+    size, rng = 5_000, np.random.default_rng(9)
+    engines: list[tuple[str, Callable[..., Any], Callable[..., Any]]] = []
+    for scheme, width in (("lefthash", 1), ("selfhash", 1), ("selfhash", 4)):
+        engine = WatermarkLogitsProcessor(size, "cpu", seeding_scheme=scheme, context_width=width)
+        given: dict[str, Any] = {"scheme": scheme, "context_width": width}
+        engines.append(
+            (f"{scheme} {width}", engine, partial(transformers_red_green.mark, key=PUBLIC, **given))
+        )
+    for how, width in (("time", 1), ("time", 3), ("additive", 2), ("skip", 3)):
+        given = {"prefix_length": width, "f_scheme": how}
+        settings = {"hash_key": PUBLIC, "vocab_size": size, "device": "cpu", "gamma": 0.5, "delta": 2.0}
+        config = SimpleNamespace(**settings, **given, window_scheme="left")
+        engine = KGWLogitsProcessor(config, KGWUtils(config))
+        engines.append((f"KGW {how} {width}", engine, partial(markllm_kgw.mark, key=PUBLIC, **given)))
+    for top_k in (0, 20):
+        exp = EXPUtils(SimpleNamespace(hash_key=PUBLIC, vocab_size=size, prefix_length=4, top_k=top_k))
+
+        def choose(ids: Any, logits: Any, exp: Any = exp) -> Any:
+            numbers = []
+            for row in ids:
+                exp.seed_rng(row)
+                numbers.append(torch.rand(size, generator=exp.rng))
+            return exp.exp_sampling(torch.softmax(logits, -1), torch.stack(numbers))[:, 0]
+
+        engines.append((f"EXP top_k {top_k}", choose, partial(markllm_exp.mark, key=PUBLIC, top_k=top_k)))
+    wrong = 0
+    for name, engine, mine in engines:
+        differ = 0
+        for spread in (0.5, 1.0, 3.0):
+            ids = rng.integers(1, size, (count // 3, 6))
+            logits = rng.normal(0, spread, (count // 3, size)).astype(np.float32)
+            theirs = engine(torch.tensor(ids), torch.tensor(logits)).numpy()
+            made = mine(logits, ids)
+            differ += int((theirs != made).reshape(len(ids), -1).any(axis=1).sum())
+        wrong += differ
+        sys.stdout.write(f"mark, {name}: {differ} of {count // 3 * 3} rows differ\n")
+    return wrong
+
+
 def write(count: int = 60) -> None:
     """The fixture: what the engine says of each token, and the digest of the whole list of the first five."""
     made = []
@@ -212,4 +261,4 @@ if __name__ == "__main__":
     if chosen.what == "write":
         write()
     else:
-        raise SystemExit(1 if compare(chosen.contexts) else 0)
+        raise SystemExit(1 if compare_marks(600) + compare(chosen.contexts) else 0)

@@ -6,6 +6,7 @@ markllm/watermark/exp/exp.py; no code is copied. Checked bit for bit against it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ CARD = Card(
     ),
 )
 MOST = 2**64 - 1
+UNDERFLOW = -150 * math.log(2.0)
+"""Below it the power is 0 in 32 bits."""
 
 
 def read(
@@ -187,11 +190,15 @@ def mark(
     u = np.empty(vocab_size, np.float32)
     for b, seed in enumerate(_seeds(key, products)):
         _torch_lists.uniforms(seed, u)
-        with np.errstate(divide="ignore"):
-            score = np.log(u.astype(np.float64)) * np.exp(rows[b].max() - rows[b].astype(np.float64))
-        if 0 < top_k < vocab_size:
-            score[np.argpartition(-rows[b], top_k)[top_k:]] = -np.inf
-        chosen[b] = np.argmax(score)
+        p = np.exp(rows[b].astype(np.float64) - rows[b].max())
+        p /= p.sum()
+        among = (
+            np.argsort(-rows[b], kind="stable")[:top_k] if 0 < top_k < vocab_size else np.arange(vocab_size)
+        )
+        with np.errstate(divide="ignore", over="ignore"):
+            score = np.log(u[among].astype(np.float64)) / p[among]
+        # Powers that underflow are equal to the engine, which then takes the first.
+        chosen[b] = among[np.argmax(score) if score.max() > UNDERFLOW else 0]
     return chosen.reshape(np.shape(logits)[:-1])
 
 

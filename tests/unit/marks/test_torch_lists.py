@@ -161,6 +161,7 @@ def test_every_list_of_the_engines_bit_for_bit() -> None:
             f"{', '.join(missing)} not installed: lists were held against the golden vectors only, not the engines"
         )
     assert script().compare(2_000) == 0
+    assert script().compare_marks(90) == 0
 
 
 def test_the_digest_is_of_little_ends() -> None:
