@@ -87,11 +87,22 @@ class Twin:
 
     @classmethod
     def from_note(cls, exchange_id: str, note: Mapping[str, Any]) -> Twin | None:
-        """The twin of a ledger entry, if it has one."""
+        """The twin of a ledger entry, if it has one.
+
+        Raises
+        ------
+        InputError
+            The note has something else in its place.
+        """
         said = note.get("twin")
         if said is None:
             return None
-        return cls(said["day"], exchange_id, said["low"], said["high"], int(said["coin"]))
+        try:
+            return cls(said["day"], exchange_id, said["low"], said["high"], int(said["coin"]))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"exchange {exchange_id[:60]!r}: its note has no twin as `Twin.note` writes it"
+            ) from None
 
 
 class Day:
@@ -202,7 +213,7 @@ def verify(
     IntegrityError
         Names what does not fit: the seed, the first pair that is wrong, the number of pairs, or the list as a whole.
     """
-    raw = bytes.fromhex(seed)
+    raw = _seed(seed)
     found = _commit(commitment.day, commitment.share, commitment.scope, raw)
     if not hmac.compare_digest(found, commitment.digest):
         raise IntegrityError(f"seed of {commitment.day}", commitment.digest, found)
@@ -236,13 +247,23 @@ def without_twin(
     exchanges
         Ids of all exchanges of the day.
     """
-    raw, have = bytes.fromhex(seed), {twin.exchange_id for twin in twins}
+    raw, have = _seed(seed), {twin.exchange_id for twin in twins}
     return [x for x in exchanges if x not in have and _selects(raw, commitment.share, x)]
 
 
 def digest_of(answer: str) -> str:
     """SHA-256 of an answer's text."""
     return hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _seed(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise InputError("the seed of a day is 64 hexadecimal digits, as `Day.open` gives it")
+    return raw
 
 
 def _commit(day: str, share: float, scope: str, seed: bytes) -> str:

@@ -9,10 +9,10 @@ import struct
 import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -44,6 +44,7 @@ from stillwatch.marks.ledger.index import Index
 from stillwatch.marks.ledger.policy import Policy
 from stillwatch.marks.ledger.secrets import NONCE_BYTES, Sealer
 from stillwatch.marks.ledger.segments import FRAME, Files, Header, checked, places, salt_of
+from stillwatch.marks.ledger.shingling import find
 
 SEGMENT_BYTES = 64 << 20
 COMMON = 10_000
@@ -61,7 +62,7 @@ class Likeness:
     shared: int
     """Shingles in common, of those that are not common to many."""
     asked: int
-    """Shingles that were asked for."""
+    """Shingles of what was asked for. Of those the ledger keeps one in `Policy.shingle_every`."""
 
 
 class Ledger:
@@ -263,29 +264,7 @@ class Ledger:
         )
 
     def _shingles(self, texts: Sequence[bytes | None]) -> list[tuple[int, ...]]:
-        """The keyed shingles of each text by which it is found: one in `shingle_every`, and the smallest."""
-        every = self.policy.shingle_every
-        if not every or all(text is None for text in texts):
-            return [()] * len(texts)
-        import pyarrow as pa
-
-        from stillwatch.text.sketch import sketch
-
-        # Bytes: Arrow's strings would refuse half a character.
-        column = sketch(pa.array(texts, pa.large_binary()), None, key=self.secrets.shingle).table["shingles"]
-        rows: pa.ListArray = column.combine_chunks()
-        if isinstance(rows, pa.ChunkedArray):
-            rows = rows.chunk(0)
-        values = rows.values.to_numpy(zero_copy_only=False).view(np.uint64)
-        ends = rows.offsets.to_numpy(zero_copy_only=False).tolist()
-        found = []
-        for begin, end in pairwise(ends):
-            some = values[begin:end]
-            kept = some[some % np.uint64(every) == 0].tolist() if end > begin else []
-            if end > begin and not kept:
-                kept = [int(some.min())]
-            found.append(tuple(kept))
-        return found
+        return find(texts, self.secrets.shingle, self.policy.shingle_every)
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -319,10 +298,11 @@ class Ledger:
     def by_shingles(self, text: str, *, least: int = 1, limit: int = 100) -> list[Likeness]:
         """Answers that share runs of 63 bytes or more with a text, as the kept shingles show; most shared first.
 
-        One shingle in `Policy.shingle_every` is kept, so a single short run is missed with that chance. Shingles
-        that more than `COMMON` answers have are left out.
+        One shingle in `Policy.shingle_every` is kept: a text that shares a single one is found with that chance.
+        Shingles that more than `COMMON` answers have are left out.
         """
-        (asked,) = self._shingles([text_bytes(text)])
+        # All of them: what a writer kept is its policy's affair, which may have changed over time.
+        (asked,) = find([text_bytes(text)], self.secrets.shingle, 1)
         found = [self.index.find("shingle", shingle) for shingle in asked]
         found = [numbers for numbers in found if 0 < len(numbers) <= COMMON]
         if not found:
@@ -500,15 +480,3 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"Ledger({str(self.folder)!r})"
-
-
-def all_of(answers: Iterable[Answer], size: int) -> Iterator[list[Answer]]:
-    """Answers in lists of `size`, for `Ledger.append_many`."""
-    some: list[Answer] = []
-    for answer in answers:
-        some.append(answer)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -104,6 +104,10 @@ def test_every_way_to_choose_a_coin_later_is_found() -> None:
         verify(replace(day.commitment, share=0.5), tally, twins, seed)
     with pytest.raises(IntegrityError, match="tally"):
         verify(day.commitment, replace(tally, commitment=other.commitment.digest), twins, seed)
+    with pytest.raises(InputError, match="64 hexadecimal digits"):
+        verify(day.commitment, tally, twins, "abc")
+    with pytest.raises(InputError, match="its note has no twin"):
+        Twin.from_note("x", {"twin": {"coin": 1}})
     with pytest.raises(InputError, match="an exchange with two"):
         day.tally([*twins, twins[0]])
     with pytest.raises(InputError, match="another day"):
