@@ -81,8 +81,9 @@ def check_result(method: Any, result: Any) -> None:
 def check_size(method: Any, n: int, trials: int = TRIALS) -> None:
     """The share of null runs rejecting at alpha is at most alpha, within a binomial 99.9% tolerance.
 
-    Where `test` has a sensitivity parameter `gamma`, it is set to 1: ``simulate(effect=0)`` draws plain
-    exchangeability, and a bound that forgives more would hide a wrong size.
+    Where `test` has a sensitivity parameter `gamma` (1 or more; a share of green tokens of that name lies below 1),
+    it is set to 1: ``simulate(effect=0)`` draws plain exchangeability, and a bound that forgives more would hide a
+    wrong size.
     """
     results = runs(method, effect=0.0, n=n, trials=trials, sharp=True)
     if n == USUAL:
@@ -179,7 +180,8 @@ def check_light_imports(modules: list[str], path: str = "") -> None:
 @functools.lru_cache(maxsize=2)  # the size and the mean e-value are read off the same runs
 def runs(method: Any, *, effect: float, n: int, trials: int, sharp: bool = False) -> list[TestResult]:
     """Results of seeded simulated runs; a run that is refused for too little data is none."""
-    given = {"gamma": 1.0} if sharp and "gamma" in inspect.signature(method.test).parameters else {}
+    gamma = inspect.signature(method.test).parameters.get("gamma")
+    given = {"gamma": 1.0} if sharp and gamma is not None and gamma.default >= 1 else {}
     results = []
     for trial in range(trials):
         arguments = method.simulate(

@@ -9,7 +9,7 @@ import pytest
 
 from stillwatch import plugins
 
-ROOMS = ["attribution.randomized", "campaigns.signals"]
+ROOMS = ["attribution.randomized", "campaigns.signals", "marks.schemes"]
 """Rooms that exist. Add a room here in the commit that makes it."""
 DOCS = Path(__file__).parents[2] / "docs"
 

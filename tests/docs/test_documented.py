@@ -52,6 +52,12 @@ def options(command: Any) -> list[str]:
     return [name for name in names if name != "--help"]
 
 
+def named(words: list[str]) -> str:
+    """The command that these words begin with: the longest that there is, else the first two words."""
+    begun = (" ".join(words[:n]) for n in (3, 2, 1))
+    return next((name for name in begun if name in COMMANDS), " ".join(words[:2]))
+
+
 def section_of(command: str) -> str:
     """The part of the reference under the heading of one command."""
     text = REFERENCE.read_text(encoding="utf-8")
@@ -70,7 +76,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 def test_the_reference_names_no_command_or_option_that_is_gone() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     headings = re.findall(r"^## `([^`]+)`", text, re.MULTILINE)
-    assert {" ".join(h.split()[:2]) for h in headings} == set(COMMANDS)
+    assert {named(h.split()) for h in headings} == set(COMMANDS)
     for name, command in COMMANDS.items():
         assert set(re.findall(r"^- `(--[a-z-]+)", section_of(name), re.MULTILINE)) <= set(options(command)), (
             name
@@ -145,10 +151,11 @@ def test_what_is_shown_as_typed_is_understood(place: str, line: str) -> None:
     if words in (["--help"], ["--version"]):
         assert RUNNER.invoke(app, words).exit_code == 0
         return
-    command = COMMANDS.get(" ".join(words[:2]))
-    assert command is not None, f"{place}: there is no command {' '.join(words[:2])!r}"
+    name = named(words)
+    command = COMMANDS.get(name)
+    assert command is not None, f"{place}: there is no command {name!r}"
     # Parses exactly as a run would, required arguments and choices included, and stops before the function.
-    command.make_context(line, words[2:])
+    command.make_context(line, words[len(name.split()) :])
 
 
 PYTHON = [
