@@ -1,9 +1,9 @@
-"""Sorted runs: files of pairs (key, value) of 8 bytes each, sorted, looked up through the page cache.
+"""Sorted runs: files of pairs (key, value) of 8 bytes each, sorted, looked up in place.
 
 A run is a header of 24 bytes (magic, pairs, zero), all keys in rising order, then their values in the same order;
-values of one key rise too. A look-up asks every 512th key, kept in memory, and then touches one page of keys and
-one of values: 16 kB of memory for each million pairs. What reads a run from end to end reads the file and not the
-mapping, so that no more of it is mapped than was asked for.
+values of one key rise too. A look-up asks every 512th key, kept in memory, and then reads 4 kB of keys and the values:
+16 kB of memory for each million pairs. The file is read and not mapped: whatever a mapping touches counts as memory of
+the process, with what lies around it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Words = NDArray[np.uint64]
 MAGIC = b"SWPAIRS1"
 HEADER = struct.Struct("<8sQQ")
 STEP = 512
-PIECE = 1 << 20
-"""Pairs that a merge holds at a time: about 64 MB with everything it needs."""
+PIECE = 1 << 19
+"""Pairs that a merge holds at a time: 32 MB with everything it needs."""
 
 
 class Run:
@@ -37,7 +37,7 @@ class Run:
         The file is none, or not as long as it says.
     """
 
-    __slots__ = ("_fences", "keys", "n", "path", "values")
+    __slots__ = ("_fences", "_handle", "n", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,8 +48,7 @@ class Run:
             magic, self.n = b"", 0
         if magic != MAGIC or path.stat().st_size != HEADER.size + 16 * self.n or not self.n:
             raise IntegrityError(f"{path}", "of a run of sorted pairs", "something else; rebuild the index")
-        self.keys: Words = np.memmap(path, np.uint64, "r", HEADER.size, (self.n,))
-        self.values: Words = np.memmap(path, np.uint64, "r", HEADER.size + 8 * self.n, (self.n,))
+        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         step = PIECE - PIECE % STEP
         self._fences = np.concatenate(
             [self.read(0, at, min(self.n, at + step))[::STEP] for at in range(0, self.n, step)]
@@ -58,12 +57,15 @@ class Run:
     def read(self, part: int, start: int, stop: int) -> Words:
         """A copy of some keys (part 0) or values (part 1)."""
         at = HEADER.size + 8 * (self.n * part + start)
-        return np.fromfile(self.path, np.uint64, stop - start, offset=at)
+        data = os.pread(self._handle, 8 * (stop - start), at)
+        if len(data) != 8 * (stop - start):
+            raise IntegrityError(f"{self.path}", f"of {self.n} pairs", "a file that ends before")
+        return np.frombuffer(data, np.uint64)
 
     def find(self, key: int) -> Words:
         """Values of a key, rising; uint64."""
         low, high = self.bounds(key)
-        return self.values[low:high]
+        return self.read(1, low, high) if low < high else np.empty(0, np.uint64)
 
     def bounds(self, key: int) -> tuple[int, int]:
         """First place that is not below the key, first that is above it."""
@@ -72,8 +74,12 @@ class Run:
 
     def _place(self, word: np.uint64, side: str) -> int:
         begin = max(0, int(self._fences.searchsorted(word, side)) - 1) * STEP  # type: ignore[call-overload]
-        block = self.keys[begin : begin + STEP]
+        block = self.read(0, begin, min(self.n, begin + STEP))
         return begin + int(block.searchsorted(word, side))  # type: ignore[call-overload]
+
+    def __del__(self) -> None:
+        if (handle := getattr(self, "_handle", -1)) >= 0:
+            os.close(handle)
 
 
 def write_run(path: Path, keys: Words, values: Words) -> str:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from stillwatch.errors import IntegrityError
 from stillwatch.identity.keys import sync_folder
 from stillwatch.marks.ledger.answers import ANSWER, FIXED, KEPT, time_of
@@ -173,40 +171,52 @@ def _fits(frame: Frame) -> bool:
 
 
 class Places:
-    """Where each record of a segment begins, and the latest time that one has.
+    """Where each record of a finished segment begins: read from its file place by place, or from memory.
 
     Attributes
     ----------
-    at
-        uint64 (records,).
     latest
-        Microseconds since 1970; 0 if there is no answer.
+        Latest time of an answer in it, microseconds since 1970; 0 if there is none.
     """
 
-    __slots__ = ("at", "latest")
+    __slots__ = ("_handle", "_kept", "_n", "latest")
 
-    def __init__(self, at: np.ndarray | array[int], latest: int) -> None:
-        self.at, self.latest = at, latest
+    def __init__(self, latest: int, n: int, *, handle: int = -1, kept: array[int] | None = None) -> None:
+        self.latest, self._n, self._handle, self._kept = latest, n, handle, kept
+
+    def __getitem__(self, i: int) -> int:
+        if not 0 <= i < self._n:
+            raise IndexError(i)
+        if self._kept is not None:
+            return self._kept[i]
+        return int.from_bytes(os.pread(self._handle, 8, _PLACES.size + 8 * i), "little")
+
+    def __del__(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
 
 
 def places(files: Files, number: int) -> Places:
-    """The places of a finished segment: mapped from their file, which is made if it is missing or not of this file."""
+    """The places of a finished segment, from their file, which is made if it is missing or not of this segment."""
     data, path = files.data(number), files.named(number, "places")
     size = data.stat().st_size
     try:
-        with path.open("rb") as file:
-            magic, latest, n, of_size = _PLACES.unpack(file.read(_PLACES.size))
-        if magic == MAGIC and of_size == size and path.stat().st_size == _PLACES.size + 8 * n:
-            at = np.memmap(path, np.uint64, "r", _PLACES.size, (n,)) if n else np.empty(0, np.uint64)
-            return Places(at, latest)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            magic, latest, n, of_size = _PLACES.unpack(os.pread(handle, _PLACES.size, 0))
+            if magic != MAGIC or of_size != size or os.fstat(handle).st_size != _PLACES.size + 8 * n:
+                raise OSError
+        except (OSError, struct.error):
+            os.close(handle)
+            raise
+        return Places(latest, n, handle=handle)
     except (OSError, struct.error):
-        pass
-    found, latest = array("Q"), 0
+        found, latest = array("Q"), 0
     for frame in frames(data):
         found.append(frame.at)
         latest = max(latest, time_of(frame.record))
     write_places(files, number, found, latest, size)
-    return Places(np.array(found, np.uint64), latest)
+    return Places(latest, len(found), kept=found)
 
 
 def write_places(files: Files, number: int, at: array[int], latest: int, size: int) -> None:

@@ -43,7 +43,7 @@ from stillwatch.marks.ledger.head import Head, HeadFile
 from stillwatch.marks.ledger.index import Index
 from stillwatch.marks.ledger.policy import Policy
 from stillwatch.marks.ledger.secrets import NONCE_BYTES, Sealer
-from stillwatch.marks.ledger.segments import FRAME, Files, Header, checked, places, salt_of
+from stillwatch.marks.ledger.segments import FRAME, Files, Header, Places, checked, places, salt_of
 from stillwatch.marks.ledger.shingling import find
 
 SEGMENT_BYTES = 64 << 20
@@ -117,7 +117,8 @@ class Ledger:
         self.folder, self.policy = Path(folder), policy or Policy()
         self.clock = clock or (lambda: time.time_ns() // 1000)
         self.files = Files(self.folder)
-        self._handles: dict[int, tuple[int, np.ndarray | array[int]]] = {}
+        self._handles: dict[int, tuple[int, Places]] = {}
+        self._last_handle = (0, -1)
         self._reading = RLock()
         self._lock_handle = -1
         self._appender: Appender | None = None
@@ -405,25 +406,22 @@ class Ledger:
             )
         return record, header, begin + FRAME.size + n
 
-    def _opened(self, header: Header) -> tuple[int, np.ndarray | array[int]]:
+    def _opened(self, header: Header) -> tuple[int, Places | array[int]]:
         """Handle and places of a segment."""
         at = self._at if header is self.headers[-1] else None
         if self._appender is not None:
             at = self._appender.live.get(header.number)
         if at is not None:
-            kept = self._handles.get(0)
-            if kept is None or int(kept[1][0]) != header.number:
-                if kept is not None:
-                    os.close(kept[0])
+            if self._last_handle[0] != header.number:
+                self._close_last()
                 handle = os.open(self.files.data(header.number), os.O_RDONLY | os.O_CLOEXEC)
-                self._handles[0] = (handle, np.array([header.number]))
-            return self._handles[0][0], at
+                self._last_handle = (header.number, handle)
+            return self._last_handle[1], at
         if header.number not in self._handles:
             if len(self._handles) >= _OPEN:
-                oldest = next(n for n in self._handles if n)
-                os.close(self._handles.pop(oldest)[0])
+                os.close(self._handles.pop(next(iter(self._handles)))[0])
             handle = os.open(self.files.data(header.number), os.O_RDONLY | os.O_CLOEXEC)
-            self._handles[header.number] = (handle, places(self.files, header.number).at)
+            self._handles[header.number] = (handle, places(self.files, header.number))
         return self._handles[header.number]
 
     def forget_handle(self, number: int) -> None:
@@ -469,6 +467,12 @@ class Ledger:
         for handle, _ in self._handles.values():
             os.close(handle)
         self._handles.clear()
+        self._close_last()
+
+    def _close_last(self) -> None:
+        if self._last_handle[1] >= 0:
+            os.close(self._last_handle[1])
+        self._last_handle = (0, -1)
 
     def __enter__(self) -> Self:
         return self
