@@ -15,7 +15,7 @@ how likely a match elsewhere means the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -106,6 +106,8 @@ def of_case(
     benign: Mapping[str, tuple[int, int]] | None = None,
     downgrade: bool = False,
     name_parties: bool = False,
+    findings: Collection[str] = (),
+    disputed: Collection[str] = (),
 ) -> Shared:
     """Indicators of the supported findings of a case, those of findings that no longer stand apart.
 
@@ -124,6 +126,10 @@ def of_case(
         Share at a wider TLP than that of the case or of a finding's evidence.
     name_parties
         Call those who were asked or answered by their names; else ``party A`` and so on.
+    findings
+        Ids of the findings to share; all that may leave if there is none.
+    disputed
+        Ids of answers that deny the claim, as a person read them.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def of_case(
     gone = fallen(case)
     items, left_out = [], []
     for finding in case.findings:
-        if finding.decision != "supported":
+        if finding.decision != "supported" or (findings and finding.id not in findings):
             continue
         fell = gone.get(finding.id)
         reason = _held_back(finding, case, tlp, downgrade)
@@ -174,6 +180,8 @@ def of_case(
         "benign": {finding: list(rate) for finding, rate in sorted((benign or {}).items())},
         "downgrade": downgrade,
         "name_parties": name_parties,
+        "findings": sorted(findings),
+        "disputed": sorted(disputed),
     }
     parties = {} if name_parties else parties_of(case)
     return Shared(tlp, tuple(items), tuple(left_out), parties, options)

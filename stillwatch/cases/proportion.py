@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 
+@lru_cache(maxsize=1024)
 def exact_interval(hits: int, of: int, *, level: float = 0.95) -> tuple[float, float]:
     """The interval of Clopper and Pearson (1934) for `hits` of `of`.
 

@@ -60,6 +60,16 @@ def share(
         list[str] | None,
         typer.Option("--benign", help="FINDING=K/N: K of N honest accounts matched its text; repeat it."),
     ] = None,
+    finding: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--finding", help="Only this finding, by its id or its beginning; repeat it for others."
+        ),
+    ] = None,
+    disputed: Annotated[
+        list[str] | None,
+        typer.Option("--disputed", help="An answer that denies the claim, by its id's beginning; repeat it."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="stdout")] = None,
     by: ByOption = "",
     workspace: WorkspaceOption = HOME,
@@ -78,6 +88,8 @@ def share(
         benign=_rates(benign or [], [f.id for f in found.findings]),
         downgrade=downgrade,
         name_parties=name_parties,
+        findings=[_begun(start, "--finding", [f.id for f in found.findings]) for start in finding or []],
+        disputed=[_begun(start, "--disputed", [a.id for a in found.answers]) for start in disputed or []],
     )
     left = [s.producer for s in found.shares if s.format in sharing.formats()]
     producer = producer or (left[-1] if left else sharing.NOBODY)
@@ -213,11 +225,19 @@ def _rates(given: list[str], known: list[str]) -> dict[str, tuple[int, int]]:
         match = _BENIGN.fullmatch(text)
         if match is None:
             raise InputError(f"--benign takes FINDING=K/N, such as 7707a386=3/20000, found {text[:60]!r}")
-        begun = [i for i in known if i.startswith(match[1].lower())]
-        if len(begun) != 1:
-            raise InputError(f"--benign: {len(begun)} findings of the case begin with {match[1][:60]!r}")
-        rates[begun[0]] = (int(match[2]), int(match[3]))
+        rates[_begun(match[1], "--benign", known)] = (int(match[2]), int(match[3]))
     return rates
+
+
+def _begun(start: str, option: str, known: list[str]) -> str:
+    """The one id that begins so."""
+    from stillwatch.errors import InputError
+
+    begun = [i for i in known if i.startswith(start.lower())]
+    if len(begun) != 1:
+        what = "answers" if option == "--disputed" else "findings"
+        raise InputError(f"{option}: {len(begun)} {what} of the case begin with {start[:60]!r}")
+    return begun[0]
 
 
 def _read(file: Path) -> tuple[bytes, str]:

@@ -23,7 +23,8 @@ MOST_BYTES = 32 << 20
 MOST_VALUES = 1_000_000
 """Values, counted by the commas and brackets of the text, before anything is built from it."""
 MOST_DEPTH = 32
-MOST_OBJECTS = 20_000
+MOST_OBJECTS = 50_000
+"""Objects of a bundle or an event, lines or rows."""
 MOST_CHARACTERS = 100_000
 """In one text."""
 MOST_SOURCES = 1_000
@@ -42,6 +43,27 @@ _MAGIC = {
     b"<": "XML or HTML",
 }
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?")
+
+
+def check_own(data: bytes, objects: int, unit: str) -> None:
+    """Refuse to write what we would refuse to read.
+
+    Raises
+    ------
+    InputError
+        It is larger than that.
+    """
+    values = sum(data.count(c) for c in (b",", b"[", b"{"))
+    for number, most, what in (
+        (objects, MOST_OBJECTS, unit),
+        (values, MOST_VALUES, "values"),
+        (len(data), MOST_BYTES, "bytes"),
+    ):
+        if number > most:
+            raise InputError(
+                f"the document would hold {number:,} {what}, and no more than {most:,} are read; share some of the "
+                "findings at a time (--finding)"
+            )
 
 
 def text_of(data: bytes, source: str) -> str:

@@ -12,6 +12,8 @@ from stillwatch.records import Answer, Asked, Case, Finding, Indicator
 
 ATLAS_VERSION = "5.6.0"
 _TECHNIQUES = {
+    "AML.T0024": "Exfiltration via AI Inference API",
+    "AML.T0008": "Acquire Infrastructure",
     "AML.T0040": "AI Model Inference API Access",
     "AML.T0024.002": "Extract AI Model",
     "AML.T0008.005": "AI Service Proxies",
@@ -57,6 +59,12 @@ def techniques(finding: Finding) -> list[tuple[str, str, str]]:
     return [(i, _TECHNIQUES[i], why) for i, why in sorted(rests.items())]
 
 
+def technique_of(identifier: str) -> tuple[str, str]:
+    """ATLAS id and name of the technique that a sub-technique is of; of a technique, its own."""
+    whole = ".".join(identifier.split(".")[:2])
+    return whole, _TECHNIQUES[whole]
+
+
 def standing(finding: Finding, shared: Shared) -> str:
     """Innocent explanations and limits as one text, without numbers of accounts."""
     said = {True: "excluded", False: "NOT excluded", None: "cannot be told"}
@@ -91,14 +99,16 @@ def described(indicator: Indicator) -> str:
 
 def answers(case: Case, finding: Finding) -> list[Answer]:
     """What was answered to a finding, to one that it replaces, or to the whole case."""
-    return [a for a in case.answers if a.finding in _about(case, finding)]
+    about = _about(case, finding)
+    return [a for a in case.answers if a.finding in about]
 
 
 def asked(case: Case, finding: Finding) -> list[Asked]:
     """The latest question to each party about a finding, one that it replaces, or the whole case."""
     latest: dict[str, Asked] = {}
+    about = _about(case, finding)
     for one in sorted(questions(case), key=lambda a: moment(a.at, "question")):
-        if one.finding in _about(case, finding):
+        if one.finding in about:
             latest[one.party] = one
     return list(latest.values())
 

@@ -29,9 +29,10 @@ from stillwatch.errors import FormatError
 from stillwatch.extras import need
 from stillwatch.records import Indicator
 
-MOST_PATTERN = 10_000
-"""Characters of one pattern in the STIX language, and `MOST_PATTERNS` of all: its grammar is slow on hostile text."""
-MOST_PATTERNS = 500_000
+MOST_INDICATORS = 20_000
+MOST_PATTERN = 4_000
+"""Characters of one pattern in the STIX language, and `MOST_PATTERNS` of all: each takes about 20 microseconds."""
+MOST_PATTERNS = 200_000
 MOST_BRACKETS = 200
 MOST_REFERENCES = 100_000
 _ID = re.compile(r"([a-z][a-z0-9-]{0,248})--[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -56,6 +57,9 @@ def read_bundle(data: bytes, *, source: str, at: str, extension: str) -> Importe
     revoked: list[Indicator] = []
     authors: dict[str, None] = {}
     budget = MOST_PATTERNS
+    count = sum(o["type"] == "indicator" for _, o in latest.values())
+    if count > MOST_INDICATORS:
+        raise FormatError(f"{count:,} indicators; up to {MOST_INDICATORS:,} are read", source)
     for identifier, (place, values) in latest.items():
         if values["type"] != "indicator":
             continue

@@ -19,6 +19,7 @@ from stillwatch.cases.leaving import public
 from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
     MOST_OBJECTS,
+    check_own,
     indicator,
     moment,
     narrowest,
@@ -85,7 +86,9 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     for item in shared.items:
         _finding(pymisp, event, case, shared, item, ids, changed)
     text: str = event.to_json(sort_keys=True, indent=2)
-    return f'{{"Event": {text}}}\n'.encode()
+    data = f'{{"Event": {text}}}\n'.encode()
+    check_own(data, len(event.objects), "objects")
+    return data
 
 
 def read(data: bytes, *, source: str, at: str) -> Imported:

@@ -15,6 +15,7 @@ from stillwatch.cases.indicators import Shareable, Shared
 from stillwatch.cases.leaving import public
 from stillwatch.cases.sharing import Format, Imported, _said
 from stillwatch.cases.sharing._bounded import (
+    check_own,
     indicator,
     lines_of,
     narrowest,
@@ -53,7 +54,9 @@ _CONFIDENCE = ((85, 3, "High"), (50, 2, "Medium"), (1, 1, "Low"), (0, 0, "Unknow
 def write(case: Case, shared: Shared, *, producer: str) -> bytes:
     """One line a finding; a withdrawn one is closed and suppressed."""
     lines = [_line(case, shared, item, producer) for item in shared.items]
-    return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines).encode()
+    data = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines).encode()
+    check_own(data, len(lines), "lines")
+    return data
 
 
 def read(data: bytes, *, source: str, at: str) -> Imported:
@@ -105,6 +108,13 @@ def _labels(event: dict[str, Any], own: Any) -> list[str]:
     named = [*given] if isinstance(given, list) else []
     named += [own.get("tlp")] if isinstance(own, dict) else []
     return [label for name in named if (label := tlp_label(name))]
+
+
+def _attack(identifier: str, title: str) -> dict[str, Any]:
+    """A technique of MITRE ATLAS, and the sub-technique where it is one."""
+    whole, name = _said.technique_of(identifier)
+    found = {"technique": {"uid": whole, "name": name}, "version": f"ATLAS {_said.ATLAS_VERSION}"}
+    return found if whole == identifier else found | {"sub_technique": {"uid": identifier, "name": title}}
 
 
 def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[str, Any]:
@@ -174,10 +184,7 @@ def _line(case: Case, shared: Shared, item: Shareable, producer: str) -> dict[st
                 "uid": "stillwatch.campaigns",
                 "desc": public(finding.family, shared.parties),
             },
-            "attacks": [
-                {"technique": {"uid": i, "name": title}, "version": f"ATLAS {_said.ATLAS_VERSION}"}
-                for i, title, _ in _said.techniques(finding)
-            ],
+            "attacks": [_attack(i, title) for i, title, _ in _said.techniques(finding)],
         },
         "observables": [
             {

@@ -14,6 +14,7 @@ from stillwatch.cases.claims import answered
 from stillwatch.cases.indicators import Shareable, Shared
 from stillwatch.cases.leaving import kinds_of, models_of, public
 from stillwatch.cases.sharing import Format, Imported, _said
+from stillwatch.cases.sharing._bounded import check_own
 from stillwatch.cases.sharing._ids import MADE, Ids, fixed, utc, version_of
 from stillwatch.cases.sharing._tlp2 import EXTENSION as TLP_EXTENSION
 from stillwatch.cases.sharing._tlp2 import MARKINGS
@@ -63,7 +64,9 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
         id=f"bundle--{fixed('bundle', *sorted(o.serialize() for o in objects))}", objects=objects
     )
     text: str = whole.serialize(sort_keys=True, indent=2)
-    return text.encode() + b"\n"
+    data = text.encode() + b"\n"
+    check_own(data, len(objects), "objects")
+    return data
 
 
 def read(data: bytes, *, source: str, at: str) -> Imported:
@@ -81,6 +84,7 @@ class _Bundle:
         self.ids = Ids(case, producer)
         self.created, self.modified = utc(case.opened_at), version_of(case, shared, producer)
         self.objects: list[Any] = []
+        self.software: set[str] = set()
         definer = stix2.Identity(
             id=f"identity--{fixed('identity', 'stillwatch')}",
             created=MADE,
@@ -179,8 +183,8 @@ class _Bundle:
                 "Opinion",
                 finding.id,
                 answer.id,
-                # The vocabulary has no "in its own words", and whether it agrees is not ours to score.
-                opinion="neutral",
+                # The vocabulary has no "in its own words", and only a person can say whether it denies the claim.
+                opinion="disagree" if answer.id in self.shared.options.get("disputed", ()) else "neutral",
                 explanation=f"In its own words, which nobody scored: {_said.statement(answer, self.shared)}",
                 authors=[_said.party(answer.party, self.shared)],
                 object_refs=[campaign.id],
@@ -209,8 +213,8 @@ class _Bundle:
         first, last = _said.day_bounds(finding)
         names = list(dict(models_of(finding))) or ["a language model"]
         software = [self.stix2.Software(name=name, object_marking_refs=[self.marking.id]) for name in names]
-        known = {o.id for o in self.objects}
-        self.objects += [s for s in software if s.id not in known]
+        self.objects += [s for s in software if s.id not in self.software]
+        self.software.update(s.id for s in software)
         return self.add(
             "ObservedData",
             finding.id,
@@ -251,6 +255,7 @@ class _Bundle:
         inside = [o.id for o in self.objects if o.id not in (self.marking.id, self.producer.id)]
         self.add(
             "Report",
+            *self.shared.options.get("findings", ()),
             name=public(self.case.title, self.shared.parties) or self.case.id,
             description=(
                 f"Findings of case {self.case.id} about accounts that act as one and harvest a language model. "

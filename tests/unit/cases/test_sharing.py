@@ -311,8 +311,8 @@ def test_millions_of_objects_are_refused_before_they_are_built() -> None:
     objects = '{"type":"bundle","id":"bundle--1","objects":[' + "{}," * 600_000 + "{}]}"
     with pytest.raises(FormatError, match="values; up to"):
         sharing.read(objects.encode(), "stix", source="theirs", at=AT)
-    many = {"type": "bundle", "objects": [{}] * 20_001}
-    with pytest.raises(FormatError, match="20,001 objects; up to 20,000"):
+    many = {"type": "bundle", "objects": [{}] * 50_001}
+    with pytest.raises(FormatError, match="50,001 objects; up to 50,000"):
         sharing.read(json.dumps(many).encode(), "stix", source="theirs", at=AT)
 
 
@@ -321,6 +321,16 @@ def test_unknown_formats_are_named() -> None:
         sharing.read(b"", "taxii", source="theirs", at=AT)
     with pytest.raises(InputError, match="cannot be read back"):
         sharing.read(b"title: x", "sigma", source="theirs", at=AT)
+
+
+@pytest.mark.parametrize("name", ["stix", "misp", "ocsf"])
+@pytest.mark.parametrize("bound", ["MOST_OBJECTS", "MOST_VALUES", "MOST_BYTES"])
+def test_what_would_not_be_read_is_not_written(
+    name: str, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bounded, bound, 2)
+    with pytest.raises(InputError, match="--finding"):
+        written(name, CASES["corrected"])
 
 
 def imports_of(path: Path) -> set[str]:

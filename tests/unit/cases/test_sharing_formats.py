@@ -239,6 +239,13 @@ def test_ocsf_is_a_detection_finding(case: str) -> None:
         assert event.severity_id.value == 1
 
 
+def test_a_sub_technique_stands_where_the_schema_has_it() -> None:
+    attacks = json.loads(written("ocsf", CASES["one"]))["finding_info"]["attacks"]
+    found = {a["technique"]["uid"]: a.get("sub_technique", {}).get("uid") for a in attacks}
+    assert found == {"AML.T0040": None, "AML.T0024": "AML.T0024.002", "AML.T0051": None, "AML.T0054": None}
+    assert {a["technique"]["name"] for a in attacks} >= {"Exfiltration via AI Inference API"}
+
+
 def test_the_model_would_notice() -> None:
     values = json.loads(written("ocsf", CASES["one"]))
     with pytest.raises(ValueError, match="severity_id"):

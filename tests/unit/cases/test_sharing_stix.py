@@ -12,6 +12,7 @@ import stix2validator
 
 from stillwatch.cases import indicators, sharing
 from stillwatch.cases.events import TLP_ORDER
+from stillwatch.cases.sharing import _stix_read
 from stillwatch.cases.sharing._tlp2 import MARKINGS
 from stillwatch.errors import FormatError
 from stillwatch.records import TLP, Case
@@ -186,8 +187,8 @@ def put(kind: str, **values: Any) -> Any:
         ),
         (put("indicator", pattern="sha256=zz"), "a pattern of the language stillwatch-text"),
         (put("indicator", pattern=["a"]), "pattern"),
-        (put("indicator", pattern="(" * 20_000, pattern_type="stix"), "longer than 10,000 characters"),
-        (put("indicator", pattern="[" + "(" * 5_000, pattern_type="stix"), "more than 200 brackets"),
+        (put("indicator", pattern="(" * 20_000, pattern_type="stix"), "longer than 4,000 characters"),
+        (put("indicator", pattern="[" + "(" * 2_000, pattern_type="stix"), "more than 200 brackets"),
         (put("indicator", confidence="high"), "confidence"),
         (put("indicator", confidence=101), "confidence"),
         (put("indicator", valid_until="2020-01-01T00:00:00Z"), "valid_until"),
@@ -208,6 +209,17 @@ def test_what_is_wrong_is_refused_with_its_place(change: Any, says: str) -> None
         sharing.read(changed(change), "stix", source="theirs.json", at=AT)
     assert str(refused.value).startswith("theirs.json")
     assert says in str(refused.value)
+
+
+def test_indicators_and_patterns_of_a_bundle_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.dumps(bundle(CASES["one"])).encode()
+    monkeypatch.setattr(_stix_read, "MOST_INDICATORS", 4)
+    with pytest.raises(FormatError, match="5 indicators; up to 4"):
+        sharing.read(document, "stix", source="theirs.json", at=AT)
+    monkeypatch.setattr(_stix_read, "MOST_INDICATORS", 5)
+    monkeypatch.setattr(_stix_read, "MOST_PATTERNS", 10)
+    with pytest.raises(FormatError, match="more than 10 characters of STIX patterns"):
+        sharing.read(document, "stix", source="theirs.json", at=AT)
 
 
 def test_a_bundle_of_somebody_else_keeps_what_it_says_and_tells_what_it_does_not() -> None:

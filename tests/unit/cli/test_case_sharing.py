@@ -121,7 +121,7 @@ def test_the_journal_keeps_what_left_and_every_wider_flag(workspace: Path) -> No
     assert noted.findings == (case.findings[0].id,)
     assert noted.options == {
         "tlp": "TLP:AMBER", "with_texts": True, "valid_days": 90, "benign": {}, "downgrade": False,
-        "name_parties": False,
+        "name_parties": False, "findings": [], "disputed": [],
     }  # fmt: skip
     with CaseStore(workspace) as store:
         assert store.verify("C-1").sealed
@@ -176,6 +176,36 @@ def test_benign_rates_by_the_beginning_of_a_finding_s_id(workspace: Path) -> Non
         typed(workspace, "share", "C-1", "--format", "csv", "--benign", "1/2")
     )
     assert "0 findings" in refused(typed(workspace, "share", "C-1", "--format", "csv", "--benign", "zz=1/2"))
+
+
+def test_only_a_person_says_that_an_answer_denies_the_claim(workspace: Path) -> None:
+    with CaseStore(workspace) as store:
+        told = store.answer("C-1", "Alder Labs", "None of this is true.", by="analyst")
+
+    def opinion(*more: str) -> str:
+        objects = json.loads(typed(workspace, "share", "C-1", "--format", "stix", *more).stdout)["objects"]
+        return next(o["opinion"] for o in objects if o["type"] == "opinion")
+
+    assert opinion() == "neutral"
+    assert opinion("--disputed", told.id[:12]) == "disagree"
+    assert "0 answers" in refused(typed(workspace, "share", "C-1", "--format", "stix", "--disputed", "zz"))
+
+
+def test_one_finding_at_a_time(workspace: Path) -> None:
+    with CaseStore(workspace) as store:
+        run = store.get("C-1").runs[0]
+        store.add_finding("C-1", finding(60, run.id), by="analyst")
+        ids = {f.details["accounts"]: f.id for f in store.get("C-1").findings}
+    both, one = (
+        json.loads(typed(workspace, "share", "C-1", "--format", "stix", *more).stdout)["objects"]
+        for more in ((), ("--finding", ids[60][:10]))
+    )
+    named = [{o["name"] for o in objects if o["type"] == "campaign"} for objects in (both, one)]
+    assert named == [{"c-00000040", "c-00000060"}, {"c-00000060"}]
+    # The report of all is not replaced by that of one.
+    assert len({o["id"] for o in (*both, *one) if o["type"] == "report"}) == 2
+    out = typed(workspace, "share", "C-1", "--format", "stix", "--finding", "zz")
+    assert "--finding: 0 findings" in refused(out)
 
 
 def test_what_is_taken_back_is_noted(workspace: Path) -> None:
