@@ -121,18 +121,20 @@ def dual_sums(contexts, tokens, keys_a, keys_b, alpha, out, fused):
             for i in range(m):
                 other[i] = a[i]
             _block(contexts, tokens, low, m, keys_b[k] if alpha <= 0.5 else keys_a[k], a, b, c, d, k0, k1)
-            for i in range(m):
-                heavy = -math.log(float(U(1 << 24) - (other[i] >> U(8))) * STEP)
-                light = -math.log(float(U(1 << 24) - (a[i] >> U(8))) * STEP)
-                mean = large * heavy + small * light
-                plain += mean
-                if small == 0.0:
-                    total += heavy
-                elif gap > 1e-9:
-                    bend = -math.expm1(-mean * gap / (small * large))
-                    total += mean / large - math.log1p(bend * small / gap)
-                else:
-                    total += 2.0 * mean - math.log1p(2.0 * mean)
+            for first in range(0, m, FACTORS):
+                product = 1.0  # of numbers from 1 to 2 mean: one logarithm for all of them
+                for i in range(first, min(first + FACTORS, m)):
+                    heavy = -math.log(float(U(1 << 24) - (other[i] >> U(8))) * STEP)
+                    mean = large * heavy
+                    if small > 0.0:
+                        mean -= small * math.log(float(U(1 << 24) - (a[i] >> U(8))) * STEP)
+                        if gap > 1e-9:
+                            product *= 1.0 - math.expm1(-mean * gap / (small * large)) * small / gap
+                        else:
+                            product *= 1.0 + 2.0 * mean
+                    plain += mean
+                    total += mean / large
+                total -= math.log(product)
         out[k], fused[k] = total, plain
 
 

@@ -39,6 +39,19 @@ def step(hashes, ids, out):
 
 
 @compiled
+def table_g_values(hashes, keys, table, out):
+    """out[i, layer] = the g-value of one hash (context and token) in the table form; only low bits matter."""
+    mask, factor = np.uint32(len(table) - 1), np.uint32(FACTOR & U(0xFFFFFFFF))
+    shifts = np.empty(len(keys), np.uint32)
+    for layer in range(len(keys)):
+        shifts[layer] = np.uint32((keys[layer] * FACTOR + U(1)) & U(mask))
+    for i in range(len(hashes)):
+        place = np.uint32((np.uint32(hashes[i] & U(mask)) * factor) & mask)
+        for layer in range(len(keys)):
+            out[i, layer] = table[(place + shifts[layer]) & mask]
+
+
+@compiled
 def _bits(states, m):
     """Twelve rounds of the hash with a shift by 5 in place; bit 30 is then the g-value."""
     for _ in range(12):

@@ -44,20 +44,19 @@ class TableReading:
     counts: NDArray[np.int64]
 
 
-def counts_by_shift(places: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many of ``table[(places + shift) mod S]`` are 1, for each shift: int64 (S,), by one Fourier transform.
+def counts_by_shift(places: NDArray[np.int64], spectrum: NDArray[np.complex128]) -> NDArray[np.int64]:
+    """How many of ``table[(places + shift) mod S]`` are 1, for each shift: int64 (S,).
 
     Parameters
     ----------
     places
         0 .. S - 1, (n,). S is a power of 2.
-    table
-        0 or 1, (S,).
+    spectrum
+        ``numpy.fft.rfft`` of the table of zeros and ones, (S / 2 + 1,).
     """
-    size = len(table)
+    size = 2 * (len(spectrum) - 1)
     often = np.bincount(places, minlength=size).astype(np.float64)
-    product = np.conj(np.fft.rfft(often)) * np.fft.rfft(table.astype(np.float64))
-    return np.rint(np.fft.irfft(product, size)).astype(np.int64)
+    return np.rint(np.fft.irfft(np.conj(np.fft.rfft(often)) * spectrum, size)).astype(np.int64)
 
 
 def together(readings: Sequence[TableReading]) -> TableReading:

@@ -272,8 +272,7 @@ def our_g_values(module: Any, ids: np.ndarray, layers: list[int]) -> np.ndarray:
     full = np.empty(int(whole.sum()), U)
     _synthid.step(hashes[whole], ids[whole], full)
     if module is synthid_table:
-        places = (full[:, None] + keys) * _synthid.FACTOR + U(1)
-        return synthid_table.sampling_table()[synthid_table._places(places, 2**16)]
+        return synthid_table.text_g_values(ids, layers)
     out = np.empty((full.size, keys.size), np.uint8)
     _synthid.hash_g_values(full, keys, out)
     return out

@@ -98,11 +98,10 @@ def read(
         A parameter is out of range.
     """
     hashes = pairs_once(tokens, ends, ngram_len, context_history_size, from_start, ONE, tape)
-    table = sampling_table(sampling_table_size, sampling_table_seed)
-    places = _places(hashes * _synthid.FACTOR, len(table))
-    counts = counts_by_shift(places, table)
+    spectrum = _spectrum(sampling_table_size, sampling_table_seed)
+    counts = counts_by_shift(_places(hashes * _synthid.FACTOR, sampling_table_size), spectrum)
     layers = layer_keys(keys)
-    ones = counts[_places(layers * _synthid.FACTOR + ONE, len(table))].sum(axis=1)
+    ones = counts[_places(layers * _synthid.FACTOR + ONE, sampling_table_size)].sum(axis=1)
     scored = np.full(len(layers), hashes.size, np.int64)
     return TableReading(scored, ones.astype(np.float64), layers.shape[1], counts)
 
@@ -211,8 +210,30 @@ def g_values(
     """The g-values of tokens after contexts (k,) or (B, k), 0 or 1: uint8 (B, tokens, layers)."""
     table = sampling_table(sampling_table_size, sampling_table_seed)
     hashes = after_contexts(last_ids(context, ngram_len - 1, 0), np.asarray(tokens, np.int64), ONE)
-    places = (hashes[:, :, None] + layer_keys([key])[0]) * _synthid.FACTOR + ONE
-    return table[_places(places, len(table))]
+    (layers,) = layer_keys([key])
+    out = np.empty((hashes.size, layers.size), np.uint8)
+    _synthid.table_g_values(hashes.ravel(), layers, table, out)
+    return out.reshape(*hashes.shape, layers.size)
+
+
+def text_g_values(
+    tokens: ArrayLike,
+    key: Sequence[int],
+    *,
+    ends: ArrayLike | None = None,
+    ngram_len: int = NGRAM,
+    sampling_table_size: int = TABLE_SIZE,
+    sampling_table_seed: int = 0,
+) -> NDArray[np.uint8]:
+    """The g-values of a text, a row for each token that has a whole context: uint8 (rows, layers), as the engine's."""
+    ids, stops = documents(tokens, ends)
+    contexts, whole = context_hashes(ids, stops, ngram_len, ONE)
+    hashes = np.empty(int(whole.sum()), np.uint64)
+    _synthid.step(contexts[whole], ids[whole], hashes)
+    (layers,) = layer_keys([key])
+    out = np.empty((hashes.size, layers.size), np.uint8)
+    _synthid.table_g_values(hashes, layers, sampling_table(sampling_table_size, sampling_table_seed), out)
+    return out
 
 
 def repetition_mask(
@@ -243,6 +264,11 @@ def sampling_table(size: int = TABLE_SIZE, seed: int = 0) -> NDArray[np.uint8]:
     table = (np.asarray(words.random_raw(size)) & 1).astype(np.uint8)
     table.flags.writeable = False
     return table
+
+
+@functools.lru_cache(maxsize=4)
+def _spectrum(size: int, seed: int) -> NDArray[np.complex128]:
+    return np.fft.rfft(sampling_table(size, seed).astype(np.float64))
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:

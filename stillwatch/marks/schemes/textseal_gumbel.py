@@ -7,6 +7,7 @@ textseal/posthoc/{generator,detector}.py; no code is copied. Checked bit for bit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from stillwatch.errors import InputError
 from stillwatch.marks import lists, simulated
 from stillwatch.marks._compiled import compiled
-from stillwatch.marks._pairs import Words, before, key_words
+from stillwatch.marks._pairs import Words, key_words
 from stillwatch.marks.reading import Reading, result
-from stillwatch.marks.tape import Tape, documents, first_of, windows, with_target
+from stillwatch.marks.tape import Tape, documents, first_of
 from stillwatch.records import Card, TestResult
 
 CARD = Card(
@@ -93,14 +94,14 @@ def read(
     """
     ids, stops = documents(tokens, ends)
     _check(ngram)
-    at = np.flatnonzero(windows(ids, ngram, stops)[1])
-    sums = _weighted(before(ids, stops, at, ngram, 0), ids[at])
-    at = at[first_of(with_target(sums, np.zeros(at.size, np.int64)), tape)]
-    inputs = _weighted(before(ids, stops, at, ngram, 0), ids[at]) + ids[at].astype(U) * U(TOKEN)
-    inputs = inputs[first_of(with_target(inputs, np.ones(at.size, np.int64)), tape)]
+    sums, inputs = np.empty(ids.size, U), np.empty(ids.size, U)
+    n = _inputs(ids, stops, np.array(PRIMES[:ngram], U), sums, inputs)
+    inputs = inputs[:n][first_of(sums[:n], tape)]
+    if ngram > 1 or ids.max(initial=0) >= TOKEN:  # otherwise windows that differ have inputs that differ
+        inputs = inputs[first_of(inputs)]
     wanted = key_words(keys, 63)
     out = np.empty(len(wanted))
-    _score_sums(inputs, wanted, -np.log1p(-np.arange(LEVELS) / LEVELS), out)
+    _score_sums(inputs, wanted, _scores(), out)
     return Reading("gamma", np.full(len(wanted), inputs.size, np.int64), out)
 
 
@@ -198,6 +199,28 @@ def _weighted(contexts: Words, targets: NDArray[np.int64]) -> Words:
     for prime, row in zip(PRIMES, contexts, strict=False):
         total += U(prime) * row
     return total
+
+
+@functools.cache
+def _scores() -> NDArray[np.float64]:
+    scores = -np.log1p(-np.arange(LEVELS) / LEVELS)
+    scores.flags.writeable = False
+    return scores
+
+
+@compiled
+def _inputs(ids, stops, primes, sums, inputs):
+    """The weighted sums of whole windows, without and with the token behind each; returns how many."""
+    n, begin, width = 0, 0, len(primes)
+    for stop in stops:
+        for i in range(begin + width, stop):
+            total = U(0)
+            for j in range(width):
+                total += primes[j] * U(ids[i - width + j])
+            sums[n], inputs[n] = total, total + U(ids[i]) * U(TOKEN)
+            n += 1
+        begin = stop
+    return n
 
 
 @compiled
