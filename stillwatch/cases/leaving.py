@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from ipaddress import ip_address
 from urllib.parse import unquote
 
 from stillwatch.cases.claims import moment
@@ -16,6 +17,9 @@ Parties = Mapping[str, str]
 
 # Upper-case hexadecimal in front is the end of a percent-code, and no part of a longer digest.
 _PSEUDONYM = re.compile(r"(?<![0-9a-f])(?i:[a-z]-[0-9a-f]{16})(?![0-9a-f])")
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_NETWORK = re.compile(r"(?<![\w.:])(?:[0-9a-f]{0,4}[.:]){2,}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)
+"""What may be an address of IPv4, IPv6 or hardware; `_is_address` tells."""
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _ONE_LETTER = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _NOUNS = "accounts?|members?|customers?|users?|payers?|organi[sz]ations?|companies|firms?|people|persons?"
@@ -49,12 +53,13 @@ def letters_of(case: Case) -> dict[str, str]:
 
 
 def nameless(text: str, parties: Parties) -> str:
-    """`text` without pseudonyms of accounts and without the names of parties."""
+    """`text` without pseudonyms of accounts, e-mail and network addresses, and the names of parties."""
     for name in sorted(parties, key=len, reverse=True):
         if name.strip():
             whole = re.compile(rf"(?<!\w){re.escape(name.strip())}(?!\w)", re.IGNORECASE)
             text = whole.sub(lambda _, called=parties[name]: called, text)  # type: ignore[misc]
-    return _PSEUDONYM.sub("(withheld)", text)
+    text = _MAIL.sub("(withheld)", _PSEUDONYM.sub("(withheld)", text))
+    return _NETWORK.sub(lambda found: "(withheld)" if _is_address(found[0]) else found[0], text)
 
 
 def public(text: str, parties: Parties) -> str:
@@ -124,6 +129,14 @@ def _unescaped(found: re.Match[str]) -> str:
         number = int(code[1:], 16)
         return chr(number) if number < 0x110000 else found[0]
     return _ONE_LETTER.get(code, code)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return text.count(":") == 5 and all(len(part) == 2 for part in text.split(":"))
+    return True
 
 
 def _many(accounts: object, exchanges: object) -> bool:

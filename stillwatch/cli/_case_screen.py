@@ -60,7 +60,8 @@ def show(case: Case, today: date | None = None) -> None:
             _words("note", f"{note.at[:10]} {note.by}: {note.text}")
     if case.notices or case.indicators:
         indicators = output.count(len(case.indicators), "indicator")
-        output.line(f"\n{output.count(len(case.notices), 'notice')}, {indicators} filed")
+        gone = f", {len(case.revocations)} of them taken back" if case.revocations else ""
+        output.line(f"\n{output.count(len(case.notices), 'notice')}, {indicators} filed{gone}")
     for seal in case.seals:
         output.line(
             f"sealed over {output.count(seal.seq, 'entry', 'entries')} at {seal.at[:19]} by {seal.by}"

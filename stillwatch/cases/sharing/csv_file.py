@@ -24,7 +24,7 @@ from stillwatch.records import Case, Indicator
 
 COLUMNS = (
     "kind", "pattern", "language", "valid_from", "valid_until", "confidence", "tlp", "derived_from", "benign_hits",
-    "benign_of", "status", "reason", "answers", "subject", "producer", "read_this_first",
+    "benign_of", "status", "reason", "claim", "answers", "subject", "producer", "read_this_first",
 )  # fmt: skip
 NEEDED = COLUMNS[:10]
 FORMAT = Format(
@@ -57,6 +57,7 @@ def write(case: Case, shared: Shared, *, producer: str) -> bytes:
                 *(_cell(made, field) for field in NEEDED),
                 TAKEN_BACK if item.withdrawal else STANDS,
                 reason,
+                _said.claimed(item.finding, shared),
                 answers,
                 item.finding.subject,
                 producer,

@@ -22,6 +22,8 @@ from stillwatch.records import Answer, Asked
         ("one company behind all accounts", "one company behind all accounts"),
         (ACCOUNT.upper(), "(withheld)"),
         (f"ft:{ACCOUNT}", "ft:(withheld)"),
+        ("write to bob.doe+x@mail.example.com, or (eve@example.org).", "write to (withheld), or ((withheld))."),
+        ("192.0.2.7 and 2001:db8::17, not 10:30:00, 1.2.3", "(withheld) and (withheld), not 10:30:00, 1.2.3"),
         (f"x\\n{ACCOUNT}", "x\\n(withheld)"),
         (f"%3A{ACCOUNT}", "%3A(withheld)"),
         ("4bf92f3577b34da6-00f067aa0ba902b7", "4bf92f3577b34da6-00f067aa0ba902b7"),

@@ -380,7 +380,7 @@ def table(**more: str) -> bytes:
         (b"", "the file is empty"),
         (b"kind,pattern\n", "theirs.csv:1: the header lacks language"),
         (table().replace(b"kind,pattern", b"kind,kind"), "the header lacks pattern"),
-        (table() + b"a,b\n", "theirs.csv:3: expected 16 cells, found 2"),
+        (table() + b"a,b\n", "theirs.csv:3: expected 17 cells, found 2"),
         (table(confidence="high"), "theirs.csv:2: confidence: expected a whole number"),
         (table(confidence="101"), "0 to 100"),
         (table(benign_hits="9", benign_of="8"), "at most benign_of"),

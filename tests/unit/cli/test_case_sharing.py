@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from stillwatch.cases import sharing
 from stillwatch.cases.received import standing
 from stillwatch.cases.store import CaseStore
-from stillwatch.cli import case_sharing
+from stillwatch.cli import _case_screen, case_sharing
 from stillwatch.errors import InputError
 from stillwatch.records import Finding, Run
 
@@ -224,7 +224,9 @@ def test_what_is_taken_back_is_noted(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["stix", "misp", "ocsf", "csv"])
-def test_what_was_filed_and_is_taken_back_is_no_longer_valid(workspace: Path, format: str) -> None:
+def test_what_was_filed_and_is_taken_back_is_no_longer_valid(
+    workspace: Path, format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = typed(workspace, "share", "C-1", "--format", format, "--with-texts", "--producer", "Provider A")
     typed(workspace, "import-indicators", "C-2", "-", data=first.stdout.encode())
     with CaseStore(workspace) as store:
@@ -240,6 +242,8 @@ def test_what_was_filed_and_is_taken_back_is_no_longer_valid(workspace: Path, fo
         assert {r.document for r in held.revocations} == {held.evidence[-1].sha256}
         assert TEXT not in held.notes[-1].text
         store.verify("C-2")
+    _case_screen.show(held)
+    assert "3 indicators filed, 3 of them taken back" in capsys.readouterr().out
     again = typed(workspace, "import-indicators", "C-2", "-", "--json", data=first.stdout.encode())
     assert {json.loads(line)["state"] for line in again.stdout.splitlines()} == {"taken back"}
 
