@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, select
 
 from stillwatch.cases import chain, events
+from stillwatch.cases.evidence import Files
 from stillwatch.cases.imports import Contents, imports_of
 from stillwatch.cases.manifest import Imported
 from stillwatch.cases.schema import ENTRIES, THINGS
@@ -68,10 +69,16 @@ def holders(connection: Connection, sha256: str) -> tuple[str, ...]:
     return tuple(case for case, seq in rows if Holdings(connection, case).has(sha256, seq))
 
 
-def all_deleted(connection: Connection) -> frozenset[str]:
-    """Evidence that any case says was deleted."""
+def remove_deleted(connection: Connection, files: Files) -> None:
+    """Remove the files of evidence that a journal says was deleted and that no case has any more.
+
+    Those of an earlier deletion, too, whose process was killed before it came to this. The folder must be held alone.
+    """
     asked = select(ENTRIES.c.line).where(ENTRIES.c.line.contains(events.DELETION))
-    return events.deletions((line.encode() for line in connection.execute(asked).scalars()), "the journals")
+    lines = connection.execute(asked).scalars()
+    for sha256 in events.deletions((line.encode() for line in lines), "the journals"):
+        if files.has(sha256) and not holders(connection, sha256):
+            files.path(sha256).unlink(missing_ok=True)
 
 
 def elsewhere(connection: Connection, case: str) -> Iterator[tuple[str, Evidence]]:

@@ -20,7 +20,7 @@ from stillwatch.cases import chain, events, importing, portable, reading, rules,
 from stillwatch.cases.database import lock_files
 from stillwatch.cases.events import Planned, Record
 from stillwatch.cases.evidence import Draft
-from stillwatch.cases.holdings import all_deleted, holders, strictest
+from stillwatch.cases.holdings import remove_deleted, strictest
 from stillwatch.cases.marks import Mark
 from stillwatch.cases.reader import CaseReader
 from stillwatch.cases.schema import CASES, ENTRIES
@@ -475,15 +475,9 @@ class CaseStore(CaseReader):
         return is_new
 
     def _remove_deleted(self) -> None:
-        """Remove the files of evidence that a journal says was deleted and that no case has any more.
-
-        Those of an earlier deletion, too, whose process was killed before it came to this.
-        """
         with self._database.writing() as connection:
             lock_files(connection, alone=True)
-            for sha256 in all_deleted(connection):
-                if self.files.has(sha256) and not holders(connection, sha256):
-                    self.files.path(sha256).unlink(missing_ok=True)
+            remove_deleted(connection, self.files)
 
     @contextmanager
     def _chain(self, case: str, at: datetime | None = None) -> Iterator[Writer]:
