@@ -337,7 +337,7 @@ class CaseStore(CaseReader):
         """
         with self._chain(case, at) as writer:
             seal = sealing.make_seal(
-                signer or self._signer(), case=self._opened_as(writer), seq=writer.seq, head=writer.head,
+                signer or self._signer(), case=str(writer.first()["case"]), seq=writer.seq, head=writer.head,
                 at=chain.moment(at), by=by,
             )  # fmt: skip
             writer.add(events.plan_seal(seal))
@@ -497,6 +497,3 @@ class CaseStore(CaseReader):
         except InputError as problem:
             # What was added is in; only the proof against an older copy of the database is one write behind.
             _log.warning("%s; the case itself was written", problem)
-
-    def _opened_as(self, writer: Writer) -> str:
-        return str(writer.first()["case"])
