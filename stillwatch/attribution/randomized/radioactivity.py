@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from stillwatch import plugins
 from stillwatch.errors import InputError
-from stillwatch.marks.reading import Reading, log_pvalues
+from stillwatch.marks import reading as readings
+from stillwatch.marks import table_reading
+from stillwatch.marks.reading import Reading
+from stillwatch.marks.table_reading import TableReading
 from stillwatch.records import Assumption, Card, Null, TestResult
 from stillwatch.stats.multiplicity import holm
 
@@ -101,9 +104,9 @@ def test(
         n=n,
         unit=CARD.unit,
         log_pvalue=float(logs[0]) if sound else math.log(rank / (len(drawn) + 1)),
-        effect=mean - (1.0 if reading.gamma is None else reading.gamma),
+        effect=mean - _chance(reading),
         effect_name="mean score above 1"
-        if reading.gamma is None
+        if _chance(reading) == 1
         else "share of favoured tokens above chance",
         assumptions=(
             Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
@@ -169,13 +172,30 @@ def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, An
     }
 
 
-def standardised(reading: Reading) -> NDArray[np.float64]:
+def log_pvalues(reading: Reading | TableReading) -> NDArray[np.float64]:
+    """The exact tail of what a scheme read, for each key."""
+    if isinstance(reading, TableReading):
+        return table_reading.log_pvalues(reading)
+    return readings.log_pvalues(reading)
+
+
+def standardised(reading: Reading | TableReading) -> NDArray[np.float64]:
     """Each key's statistic less its mean without a mark, in standard deviations."""
+    if isinstance(reading, TableReading):
+        mean, spread = reading.draws * reading.counts.mean(), math.sqrt(reading.draws) * reading.counts.std()
+        return np.asarray((reading.statistic - mean) / spread)
     n = reading.scored * reading.draws
     if reading.gamma is None:
         return np.asarray((reading.statistic - n) / np.sqrt(n))
     g = reading.gamma
     return np.asarray((reading.statistic - g * n) / np.sqrt(n * g * (1 - g)))
+
+
+def _chance(reading: Reading | TableReading) -> float:
+    """The mean of one draw without a mark: the share of favoured tokens, or a score of 1."""
+    if isinstance(reading, TableReading):
+        return float(reading.counts.mean() / reading.scored[0])
+    return 1.0 if reading.gamma is None else reading.gamma
 
 
 def calibrated(drawn: NDArray[np.float64]) -> tuple[bool, str]:
@@ -191,8 +211,8 @@ def _read(
     keys: Sequence[Any],
     scheme: str,
     parameters: Mapping[str, Any],
-) -> Reading:
-    reading: Reading = _scheme(scheme).read(tokens, keys, ends=ends, **parameters)
+) -> Reading | TableReading:
+    reading: Reading | TableReading = _scheme(scheme).read(tokens, keys, ends=ends, **parameters)
     return reading
 
 

@@ -91,6 +91,24 @@ def test_the_guilty_scope_of_a_hundred_is_named_and_an_innocent_model_none() -> 
     assert (named, wrong) == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "parameters", "keys"),
+    [
+        ("vllm_gumbel", {"context_width": 1}, lambda rng: int(rng.integers(1, 2**62))),
+        ("synthid_table", {"ngram_len": 2}, lambda rng: [int(k) for k in rng.integers(1, 2**62, 20)]),
+    ],
+)
+def test_other_laws_are_calibrated_too(scheme: str, parameters: dict, keys) -> None:
+    rng = np.random.default_rng(6)
+    tokens = np.column_stack([rng.integers(1, 400, 900), rng.integers(1, 400, 900)]).ravel()
+    key, *decoys = (keys(rng) for _ in range(201))
+    found = radioactivity.test(
+        tokens, 2 * np.arange(1, 901), key, decoys=decoys, scheme=scheme, parameters=parameters
+    )
+    assert found.assumptions[0].status == "checked", found.assumptions[0].observed
+    assert found.log_pvalue > math.log(0.001) and abs(found.effect) < 0.2
+
+
 def test_too_little_and_what_is_not_there() -> None:
     arguments = radioactivity.simulate(np.random.default_rng(1), effect=0.0, n=5)
     with pytest.raises(InsufficientData):
