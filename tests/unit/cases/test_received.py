@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from sharing_case import case, evidence, finding
 
 from stillwatch.cases import indicators, received, sharing
+from stillwatch.cases.notices import Request, make_notice
 from stillwatch.errors import InputError
 from stillwatch.records import Case, Indicator, Revocation, digest
 
@@ -69,3 +71,16 @@ def test_a_closed_case_takes_none(status: str) -> None:
     with pytest.raises(InputError, match="open another"):
         received.check_takes(replace(HELD, status=status), FILED)
     received.check_takes(replace(HELD, status=status), ())
+
+
+def test_a_notice_never_prints_what_a_stranger_derives_from_our_finding() -> None:
+    ours = case(finding())
+    theirs = Indicator(
+        "domain", "[domain-name:value = 'innocent-competitor.example']", "stix", AT, "2027-01-01T00:00:00Z", 100,
+        "TLP:CLEAR", (ours.findings[0].id,), 0, 0,
+    )  # fmt: skip
+    filed = sharing.Imported((theirs,), IMPORTED.provenance).filed()
+    request = Request(created_at="2026-11-24T00:00:00+00:00", created_by="a", addressees=("A desk",))
+    notice, _ = make_notice(replace(ours, indicators=filed), "partner", request, today=date(2026, 11, 24))
+    assert "innocent-competitor" not in str(notice.content)
+    assert "stillwatch-text" in str(notice.content)
