@@ -68,14 +68,16 @@ class Run:
         return self.read(1, low, high) if low < high else np.empty(0, np.uint64)
 
     def bounds(self, key: int) -> tuple[int, int]:
-        """First place that is not below the key, first that is above it."""
+        """First place that is not below the key, first that is above it; one read where the key is no fence."""
         word = np.uint64(key)
-        return self._place(word, "left"), self._place(word, "right")
-
-    def _place(self, word: np.uint64, side: str) -> int:
-        begin = max(0, int(self._fences.searchsorted(word, side)) - 1) * STEP  # type: ignore[call-overload]
+        low, high = (int(self._fences.searchsorted(word, side)) for side in ("left", "right"))
+        begin = max(0, low - 1) * STEP
         block = self.read(0, begin, min(self.n, begin + STEP))
-        return begin + int(block.searchsorted(word, side))  # type: ignore[call-overload]
+        first = begin + int(block.searchsorted(word, "left"))
+        if low < high:
+            last = (high - 1) * STEP
+            block, begin = self.read(0, last, min(self.n, last + STEP)), last
+        return first, begin + int(block.searchsorted(word, "right"))
 
     def __del__(self) -> None:
         if (handle := getattr(self, "_handle", -1)) >= 0:

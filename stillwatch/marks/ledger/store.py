@@ -438,6 +438,14 @@ class Ledger:
             self._close_handles()
             self._open_settled(0)
 
+    def compact(self) -> None:
+        """Merge the index into one run of each kind: a look-up then reads the disk four times, however much there is.
+
+        Takes minutes for tens of millions of answers, during which nothing is appended; for a quiet hour.
+        """
+        self._writer()
+        self.index.compact()
+
     def rebuild(self) -> None:
         """Make the index again from the segments."""
         self._writer()
