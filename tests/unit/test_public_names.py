@@ -31,11 +31,14 @@ MODULES = {
     "stillwatch.stats": [
         "coincidence",
         "combine",
+        "drawn_sums",
         "exact",
+        "gamma_sums",
         "intervals",
         "multiplicity",
         "permutation",
         "sequential",
+        "sums",
     ],
     "stillwatch.text": ["elicitation", "keying", "normalise", "sketch"],
 }
