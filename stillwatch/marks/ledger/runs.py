@@ -51,7 +51,7 @@ class Run:
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         step = PIECE - PIECE % STEP
         self._fences = np.concatenate(
-            [self.read(0, at, min(self.n, at + step))[::STEP] for at in range(0, self.n, step)]
+            [self.read(0, at, min(self.n, at + step))[::STEP].copy() for at in range(0, self.n, step)]
         )
 
     def read(self, part: int, start: int, stop: int) -> Words:
