@@ -33,7 +33,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("noun", ["", "logs", "campaigns", "case", "lab", "methods"])
+@pytest.mark.parametrize("noun", ["", "logs", "campaigns", "case", "lab", "methods", "watermark"])
 def test_help_loads_nothing_heavy(noun: str) -> None:
     code = (
         "import sys\n"
