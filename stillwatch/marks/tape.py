@@ -105,6 +105,8 @@ def first_of(fingerprints: Prints, tape: Tape | None = None) -> Flags:
 class Tape:
     """Remembers fingerprints, so that a corpus can be read in pieces.
 
+    One tape serves one scheme with its parameters: what two of them ask about may look the same.
+
     Parameters
     ----------
     limit
