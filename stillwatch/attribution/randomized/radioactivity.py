@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch import plugins
 from stillwatch.errors import InputError
 from stillwatch.marks import reading as readings
 from stillwatch.marks import table_reading
 from stillwatch.marks.reading import Reading
 from stillwatch.marks.table_reading import TableReading
+from stillwatch.marks.widths import reader
 from stillwatch.records import Assumption, Card, Null, TestResult
 from stillwatch.stats.multiplicity import holm
 
@@ -85,35 +84,71 @@ def test(
     *Wrong when* the text that was read carries the key and all places are kept, or keys were tried until one passed:
     see `which_scope` for several.
     """
-    reading = _read(tokens, ends, [key, *_enough(decoys)], scheme, parameters)
+    return every(tokens, ends, {"": key}, decoys=decoys, scheme=scheme, parameters=parameters)[""]
+
+
+def every(
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    keys: Mapping[str, Any],
+    *,
+    decoys: Sequence[Any],
+    scheme: str,
+    parameters: Mapping[str, Any],
+) -> dict[str, TestResult]:
+    """`test` for each of several keys of one scheme, on one reading; p-values are not adjusted for their number.
+
+    Raises
+    ------
+    As `test`.
+    """
+    names = list(keys)
+    reading: Reading | TableReading = reader(scheme).read(
+        tokens, [*keys.values(), *_enough(decoys)], ends=ends, **parameters
+    )
+    return results(reading, names)
+
+
+def results(reading: Reading | TableReading, names: Sequence[str]) -> dict[str, TestResult]:
+    """What a reading says of its first keys, one for each name, against the decoys that follow them.
+
+    Raises
+    ------
+    InsufficientData
+        Fewer distinct pairs than the scheme needs.
+    InputError
+        Fewer than 200 decoys.
+    """
     logs, scores = log_pvalues(reading), standardised(reading)
-    drawn = scores[1:]
-    rank = 1 + int((logs[1:] <= logs[0]).sum())
-    sound, seen = calibrated(drawn)
-    n = int(reading.scored[0])
-    mean = float(reading.statistic[0]) / (n * reading.draws)
+    drawn = np.sort(logs[len(names) :])
+    _enough(drawn)
+    sound, seen = calibrated(scores[len(names) :])
     null = (
         Null(CARD.null, "exact", CARD.unit)
         if sound
         else Null(CARD.null, "simulation", "drawn key", len(drawn))
     )
-    return TestResult(
-        test=f"{CARD.name}@{CARD.version}",
-        statistic=float(scores[0]),
-        null=null,
-        n=n,
-        unit=CARD.unit,
-        log_pvalue=float(logs[0]) if sound else math.log(rank / (len(drawn) + 1)),
-        effect=mean - _chance(reading),
-        effect_name="mean score above 1"
-        if _chance(reading) == 1
-        else "share of favoured tokens above chance",
-        assumptions=(
-            Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
-            *(Assumption(text) for text in CARD.assumptions[1:]),
-        ),
-        note=f"rank of the true key: {rank} of {len(drawn) + 1}",
-    )
+    chance = _chance(reading)
+    found = {}
+    for i, name in enumerate(names):
+        rank = 1 + int(np.searchsorted(drawn, logs[i], "right"))
+        n = int(reading.scored[i])
+        found[name] = TestResult(
+            test=f"{CARD.name}@{CARD.version}",
+            statistic=float(scores[i]),
+            null=null,
+            n=n,
+            unit=CARD.unit,
+            log_pvalue=float(logs[i]) if sound else math.log(rank / (len(drawn) + 1)),
+            effect=float(reading.statistic[i]) / (n * reading.draws) - chance,
+            effect_name="mean score above 1" if chance == 1 else "share of favoured tokens above chance",
+            assumptions=(
+                Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
+                *(Assumption(text) for text in CARD.assumptions[1:]),
+            ),
+            note=f"rank of the true key: {rank} of {len(drawn) + 1}",
+        )
+    return found
 
 
 def which_scope(
@@ -139,18 +174,17 @@ def which_scope(
     ------
     As `test`.
     """
-    names = list(keys)
-    reading = _read(tokens, ends, [*keys.values(), *_enough(decoys)], scheme, parameters)
-    logs, scores = log_pvalues(reading), standardised(reading)
-    drawn = slice(len(names), None)
-    if not calibrated(scores[drawn])[0]:
-        others = np.sort(logs[drawn])
-        rank = 1 + np.searchsorted(others, logs[: len(names)], "right")
-        logs = np.log(rank / (len(others) + 1))
-    adjusted = holm(logs[: len(names)])
-    found = dict(zip(names, adjusted.tolist(), strict=True))
-    best = min(names, key=found.__getitem__) if names else None
-    return (best if best is not None and found[best] <= math.log(alpha) else None), found
+    found = every(tokens, ends, keys, decoys=decoys, scheme=scheme, parameters=parameters)
+    return named(found, alpha=alpha)
+
+
+def named(found: Mapping[str, TestResult], *, alpha: float = 0.05) -> tuple[str | None, dict[str, float]]:
+    """`which_scope` of results that are there already."""
+    names = list(found)
+    adjusted = holm(np.array([found[name].log_pvalue for name in names]))
+    told = dict(zip(names, adjusted.tolist(), strict=True))
+    best = min(names, key=told.__getitem__) if names else None
+    return (best if best is not None and told[best] <= math.log(alpha) else None), told
 
 
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:
@@ -160,7 +194,7 @@ def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, An
     context = rng.integers(1, vocabulary, (n, 1))
     logits = -1.1 * np.log(np.arange(2.0, vocabulary + 2)) + rng.normal(0.0, 1.0, (n, vocabulary))
     if effect:
-        logits = _scheme(scheme).mark(logits, context, key, delta=4.0 * effect)
+        logits = reader(scheme).mark(logits, context, key, delta=4.0 * effect)
     best = np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
     return {
         "tokens": np.column_stack([context, best]).ravel(),
@@ -205,25 +239,7 @@ def calibrated(drawn: NDArray[np.float64]) -> tuple[bool, str]:
     return sound, f"{len(drawn)} drawn keys: mean {mean:+.2f}, spread {spread:.2f} (0 and 1 are expected)"
 
 
-def _read(
-    tokens: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    keys: Sequence[Any],
-    scheme: str,
-    parameters: Mapping[str, Any],
-) -> Reading | TableReading:
-    reading: Reading | TableReading = _scheme(scheme).read(tokens, keys, ends=ends, **parameters)
-    return reading
-
-
-def _scheme(name: str) -> ModuleType:
-    known = plugins.find("marks.schemes")
-    if name not in known:
-        raise InputError(f"there is no scheme {name!r}; there are: {', '.join(known)}")
-    return known[name]
-
-
-def _enough(decoys: Sequence[Any]) -> Sequence[Any]:
+def _enough(decoys: Sequence[Any] | NDArray[np.float64]) -> Sequence[Any] | NDArray[np.float64]:
     if len(decoys) < FEWEST_DECOYS:
         raise InputError(f"at least {FEWEST_DECOYS} decoy keys are needed, found {len(decoys)}")
     return decoys

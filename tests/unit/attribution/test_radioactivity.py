@@ -10,6 +10,7 @@ import pytest
 from stillwatch.attribution.predictions import predictions
 from stillwatch.attribution.randomized import radioactivity
 from stillwatch.errors import InputError, InsufficientData
+from stillwatch.marks.widths import reader
 from stillwatch.models.protocol import Forced
 
 
@@ -43,7 +44,7 @@ def test_where_marked_text_is_read_right_predictions_are_left_out() -> None:
 def test_the_bias_of_marked_text_without_leaving_out_is_real() -> None:
     """A model that knows nothing of the key but reads marked text: without leaving out it would be accused."""
     rng = np.random.default_rng(3)
-    scheme = radioactivity._scheme("transformers_red_green")
+    scheme = reader("transformers_red_green")
     vocabulary, n, key = 512, 1_500, 987_654_321
     context = rng.integers(1, vocabulary, (n, 1))
     logits = rng.normal(0.0, 1.5, (n, vocabulary))
