@@ -24,6 +24,7 @@ from stillwatch.stats import _arrays
 from stillwatch.stats._arrays import FloatArray
 
 _CHUNK = 1 << 16
+_FIRST = 512  # terms at first; most tails end within twelve standard deviations, and chunks double up to _CHUNK
 _NEGLIGIBLE = 2.0**-60
 _LARGEST = 2**53  # whole numbers above it are not exact in float64
 
@@ -225,9 +226,10 @@ def _p_value(
 
 def _log_series(ratio: Ratio, start: int, step: int, terms: int) -> float:
     """log(1 + r(start) + r(start) r(start + step) + ...), at most `terms` ratios, all at most 1 and falling."""
-    total, last, done = 1.0, 1.0, 0
+    total, last, done, size = 1.0, 1.0, 0, _FIRST
     while done < terms:
-        count = min(_CHUNK, terms - done)
+        count = min(size, terms - done)
+        size = min(2 * size, _CHUNK)
         x = start + step * (done + np.arange(count, dtype=np.float64))
         ratios = ratio(x)
         products = last * np.cumprod(ratios)
