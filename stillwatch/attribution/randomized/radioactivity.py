@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.errors import InputError
-from stillwatch.marks import reading as readings
-from stillwatch.marks import table_reading
+from stillwatch.marks.drawn_keys import FEWEST_DECOYS, calibrated, chance_of, log_pvalues, standardised
 from stillwatch.marks.reading import Reading
 from stillwatch.marks.table_reading import TableReading
 from stillwatch.marks.widths import reader
@@ -41,9 +40,6 @@ CARD = Card(
         "a model trained on such a model",
     ),
 )
-FEWEST_DECOYS = 200
-SPREAD = 3.0
-"""Standard errors by which mean and spread of the drawn keys' scores may be off before their rank is used instead."""
 
 
 def test(
@@ -128,7 +124,7 @@ def results(reading: Reading | TableReading, names: Sequence[str]) -> dict[str, 
         if sound
         else Null(CARD.null, "simulation", "drawn key", len(drawn))
     )
-    chance = _chance(reading)
+    chance = chance_of(reading)
     found = {}
     for i, name in enumerate(names):
         rank = 1 + int(np.searchsorted(drawn, logs[i], "right"))
@@ -204,39 +200,6 @@ def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, An
         "scheme": scheme,
         "parameters": {"vocab_size": vocabulary},
     }
-
-
-def log_pvalues(reading: Reading | TableReading) -> NDArray[np.float64]:
-    """The exact tail of what a scheme read, for each key."""
-    if isinstance(reading, TableReading):
-        return table_reading.log_pvalues(reading)
-    return readings.log_pvalues(reading)
-
-
-def standardised(reading: Reading | TableReading) -> NDArray[np.float64]:
-    """Each key's statistic less its mean without a mark, in standard deviations."""
-    if isinstance(reading, TableReading):
-        mean, spread = reading.draws * reading.counts.mean(), math.sqrt(reading.draws) * reading.counts.std()
-        return np.asarray((reading.statistic - mean) / spread)
-    n = reading.scored * reading.draws
-    if reading.gamma is None:
-        return np.asarray((reading.statistic - n) / np.sqrt(n))
-    g = reading.gamma
-    return np.asarray((reading.statistic - g * n) / np.sqrt(n * g * (1 - g)))
-
-
-def _chance(reading: Reading | TableReading) -> float:
-    """The mean of one draw without a mark: the share of favoured tokens, or a score of 1."""
-    if isinstance(reading, TableReading):
-        return float(reading.counts.mean() / reading.scored[0])
-    return 1.0 if reading.gamma is None else reading.gamma
-
-
-def calibrated(drawn: NDArray[np.float64]) -> tuple[bool, str]:
-    """Whether the scores of drawn keys are no higher and no wider than the exact law has it, and what they are like."""
-    mean, spread = float(drawn.mean()), float(drawn.std(ddof=1))
-    sound = mean <= SPREAD / math.sqrt(len(drawn)) and spread <= 1 + SPREAD / math.sqrt(2 * len(drawn))
-    return sound, f"{len(drawn)} drawn keys: mean {mean:+.2f}, spread {spread:.2f} (0 and 1 are expected)"
 
 
 def _enough(decoys: Sequence[Any] | NDArray[np.float64]) -> Sequence[Any] | NDArray[np.float64]:
