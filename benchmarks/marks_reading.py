@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
-import marks_size
+import marks_peers
 import marks_texts
 import numpy as np
 from scipy import stats
@@ -67,7 +67,7 @@ def kgw_peer(ids: np.ndarray) -> tuple[Callable[[], Any], Callable[[Any], bool]]
     row = torch.tensor(ids)
 
     def same(said: Any) -> bool:
-        _, log_p = marks_size.markllm_kgw_detector((ids, np.array([ids.size])), KEY)
+        _, (log_p,) = marks_peers.kgw_detector((ids, np.array([ids.size])), [KEY])["MarkLLM KGW"]
         return math.isclose(float(stats.norm.logsf(said[0])), log_p, rel_tol=1e-6)
 
     return lambda: kgw.score_sequence(row), same
@@ -87,7 +87,7 @@ def exp_peer(ids: np.ndarray) -> tuple[Callable[[], Any], Callable[[Any], bool]]
     exp.utils = EXPUtils(exp.config)
 
     def same(said: Any) -> bool:
-        _, log_p = marks_size.markllm_exp_detector((ids, np.array([ids.size])), KEY)
+        _, (log_p,) = marks_peers.exp_detector((ids, np.array([ids.size])), [KEY])["MarkLLM EXP"]
         return math.isclose(math.log(said["score"]), log_p, rel_tol=1e-4, abs_tol=1e-6)
 
     return lambda: exp.detect_watermark(""), same

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marks_peers
 import marks_texts
 import numpy as np
 
@@ -40,16 +41,6 @@ KEY, OTHER = 0x0123456789ABCDEF, 0x7EDCBA9876543210
 LAYERS = np.random.default_rng(30).integers(1, 2**62, 30).tolist()
 Row = tuple[str, int, str, Callable[[], Any], Callable[[], Any], Callable[[Any, Any], bool]]
 """Title, tokens, ratio of the prototype, the peer, ours, and whether both found the same."""
-
-
-def golden() -> Any:
-    """The script beside the golden vectors, which knows how to load the engines' files."""
-    path = Path(__file__).parents[1] / "tests" / "golden" / "hash_marks.py"
-    spec = importlib.util.spec_from_file_location("hash_marks", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def close(a: float, b: float, relative: float = 1e-6) -> bool:
@@ -253,9 +244,9 @@ def cpu(work: Callable[[], object]) -> float:
 
 
 def per_call(work: Callable[[], object]) -> float:
-    """CPU seconds of one call, from as many as take a twentieth of a second: the clock of a process is coarse."""
+    """CPU seconds of one call, from as many as take a fifth of a second: the clock of a process is coarse."""
     took, calls = cpu(work), 1
-    while took < 0.05:
+    while took < 0.2:
         calls *= 4
         took = cpu(lambda calls=calls: [work() for _ in range(calls)])
     return took / calls
@@ -275,7 +266,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        script = golden()
+        script = marks_peers.golden()
         rows += vllm_rows(script, chosen.vllm, ids) if chosen.vllm else []
         rows += sglang_rows(script, chosen.sglang, ids) if chosen.sglang else []
         rows += textseal_rows(script, ids) if importlib.util.find_spec("textseal") else []
@@ -294,11 +285,11 @@ def main() -> None:
     for title, scheme, given in MANY:
         keys, tail = keys_of(scheme, chosen.keys), getattr(scheme, "log_pvalues", reading.log_pvalues)
         scheme.read(ids[:1000], keys[:2], **given)
-        parts: list[Any] = []
-        read = cpu(lambda s=scheme, k=keys, g=given, p=parts: p.append(s.read(ids[:20_000], k, **g)))
-        took = cpu(lambda t=tail, p=parts: t(p[0]))
+        found = scheme.read(ids[:20_000], keys, **given)
+        read = per_call(lambda s=scheme, k=keys, g=given: s.read(ids[:20_000], k, **g))
+        took = per_call(lambda t=tail, f=found: t(f))
         print(
-            f"{title:<26} read {read:>6.2f} CPU s, tails {took:>5.2f}; {int(np.median(parts[0].scored))} pairs"
+            f"{title:<26} read {read:>6.3f} CPU s, tails {took:>6.3f}; {int(np.median(found.scored))} pairs"
         )
 
 

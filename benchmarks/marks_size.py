@@ -1,11 +1,13 @@
 """How often unmarked text is called marked: every reader under wrong keys, beside the published detectors.
 
-    python benchmarks/marks_size.py [--keys 1000] [--tokens 20000] [--only transformers_red_green ...]
+    python benchmarks/marks_size.py [--keys 1000] [--tokens 20000] [--vllm V --sglang S] [--only textseal_gumbel ...]
 
-Texts are real and unmarked by these keys (`marks_texts.py`, needs STILLWATCH_DATA); keys are drawn at random. Shares
-are of keys whose p is at most alpha, p by the exact tail. `!` marks a share whose exact 99% interval lies wholly above
-alpha. A published detector is computed from the same lists and numbers, which are its own bit for bit, counted as it
-counts; where its package is installed, that is held against the package under two keys first.
+Texts are real and unmarked by these keys (`marks_texts.py`, needs STILLWATCH_DATA); keys are drawn at random, and a key
+is what is repeated: intervals are binomial in the number of keys. Cells are shares of keys whose p is at most alpha, p
+by the exact tail; `!` marks a share with alpha below its exact 99% interval. `KS` is the p of Kolmogorov and Smirnov's
+test that the p-values of the keys are uniform; for it the p of a count lies at random between that of the count and
+that of the next one. Published detectors are those of `marks_peers.py`; V and S are folders as in
+`tests/golden/hash_marks.py`.
 """
 
 from __future__ import annotations
@@ -14,20 +16,22 @@ import argparse
 import inspect
 import math
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
-from types import ModuleType, SimpleNamespace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import marks_peers
 import marks_texts
 import numpy as np
 from scipy import stats
 
 from stillwatch import plugins
 from stillwatch.errors import InsufficientData
-from stillwatch.marks import _torch_lists, lists, reading
-from stillwatch.marks.schemes import markllm_exp, markllm_kgw, transformers_red_green
+from stillwatch.marks import reading
+from stillwatch.marks.table_reading import TableReading
 from stillwatch.stats.intervals import clopper_pearson
+from stillwatch.stats.multiplicity import holm
 
 ALPHAS = (0.05, 0.01, 1e-5)
 SIZE = marks_texts.VOCABULARY
@@ -37,7 +41,32 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 """Parameters beside the defaults."""
 Text = marks_texts.Text
-Flags = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One detector on one text."""
+
+    title: str
+    kind: str
+    pairs: float
+    logs: np.ndarray
+    uniform: float
+    seconds: float
+
+    def hits(self, alpha: float) -> int:
+        return int((self.logs <= math.log(alpha)).sum())
+
+    def line(self) -> str:
+        cells = []
+        for alpha in ALPHAS:
+            low, _ = clopper_pearson(self.hits(alpha), len(self.logs), 0.99)
+            cells.append(f"{self.hits(alpha) / len(self.logs):>8.4f}{'!' if low > alpha else ' '}")
+        least = self.logs.min() / math.log(10)
+        return (
+            f"{self.title:<34}{self.kind:<22}{self.pairs:>7.0f}{len(self.logs):>6}{''.join(cells)}"
+            f"{least:>9.1f}{self.uniform:>9.3f}{self.seconds:>8.1f}"
+        )
 
 
 def keys_of(scheme: ModuleType, count: int) -> list[Any]:
@@ -46,136 +75,73 @@ def keys_of(scheme: ModuleType, count: int) -> list[Any]:
     return [scheme.simulate(rng, effect=0.0, n=1)["key"] for _ in range(count)]
 
 
-def ours(scheme: ModuleType, text: Text, keys: list[Any], given: dict[str, Any]) -> tuple[float, np.ndarray]:
-    """Pairs (the median over keys) and log p of each key."""
+def ours(scheme: ModuleType, text: Text, keys: list[Any], given: dict[str, Any]) -> tuple[float, Any, float]:
+    """Pairs (the median over keys), log p of each key, and the p of their uniformity."""
     ids, ends = text
     needs = inspect.signature(scheme.read).parameters
     more = {"vocab_size": SIZE} if "vocab_size" in needs else {}
     found = scheme.read(ids, keys, ends=ends, **more, **given)
     tail = getattr(scheme, "log_pvalues", reading.log_pvalues)
-    return float(np.median(found.scored)), tail(found)
+    logs = tail(found)
+    p = np.exp(logs)
+    if isinstance(found, TableReading) or getattr(found, "law", "") == "binomial":
+        above = np.exp(tail(replace(found, statistic=found.statistic + 1)))
+        p = above + np.random.default_rng(7).random(p.size) * (p - above)
+    return float(np.median(found.scored)), logs, float(stats.kstest(p, "uniform").pvalue)
 
 
-def bigrams(ids: np.ndarray) -> tuple[lists.Pairs, np.ndarray]:
-    """Distinct (last id, token) over a whole text as one document, and how often each occurs."""
-    distinct, counts = np.unique(ids[:-1] * SIZE + ids[1:], return_counts=True)
-    last, token = np.divmod(distinct, SIZE)
-    starts = np.flatnonzero(np.diff(last, prepend=-1))
-    return lists.Pairs(last[starts], np.append(starts, last.size), token), counts
+def published(peer: marks_peers.Peer, kind: str, text: Text, keys: list[Any]) -> list[Row]:
+    began = time.process_time()
+    found = peer(text, keys)
+    took = time.process_time() - began
+    return [
+        Row(f"  {title}", kind, n, logs, float(stats.kstest(np.exp(logs), "uniform").pvalue), took)
+        for title, (n, logs) in found.items()
+    ]
 
 
-def on_list(seeds: np.ndarray, pairs: lists.Pairs, green: int) -> np.ndarray:
-    flags = np.empty(pairs.tokens.size, np.bool_)
-    _torch_lists.green_flags(seeds, pairs.first, pairs.tokens, SIZE, green, flags)
-    return flags
-
-
-def transformers_detector(text: Text, key: int, once: bool = False) -> tuple[int, float]:
-    """n and log p of `WatermarkDetector`; `once` is its option ignore_repeated_ngrams. The text is one document."""
-    pairs, counts = bigrams(text[0])
-    green = on_list(transformers_red_green._left_seeds(key, pairs.contexts), pairs, SIZE // 4)
-    weights = np.ones_like(counts) if once else counts
-    n, g = int(weights.sum()), int((green * weights).sum())
-    return n, float(stats.norm.logsf((g - 0.25 * n) / math.sqrt(n * 0.25 * 0.75)))
-
-
-def markllm_kgw_detector(text: Text, key: int) -> tuple[int, float]:
-    """n and log p of the z of MarkLLM's KGW by the normal tail; the package itself asks only whether z is above 4."""
-    pairs, counts = bigrams(text[0])
-    green = on_list(markllm_kgw._seeds(key, pairs.contexts, SIZE), pairs, SIZE // 2)
-    n, g = int(counts.sum()), int((green * counts).sum())
-    return n, float(stats.norm.logsf((g - 0.5 * n) / math.sqrt(n * 0.25)))
-
-
-def markllm_exp_detector(text: Text, key: int) -> tuple[int, float]:
-    """n and log p of MarkLLM's EXP, which counts every token and products that are 0 as well."""
-    ids = text[0]
-    products = markllm_exp._products(ids, 4, SIZE)[4:]
-    distinct, back, counts = np.unique(products * SIZE + ids[4:], return_inverse=True, return_counts=True)
-    u = np.empty(distinct.size, np.float32)
-    _torch_lists.uniforms_at(markllm_exp._seeds(key, distinct // SIZE), distinct % SIZE, u)
-    total = -(np.log1p(-u.astype(np.float64)) * counts).sum()
-    one = reading.Reading("gamma", np.array([back.size]), np.array([total]))
-    return back.size, float(reading.log_pvalues(one)[0])
-
-
-PEERS: dict[str, tuple[str, Callable[[Text, int], tuple[int, float]]]] = {
-    "transformers WatermarkDetector": ("transformers_red_green", transformers_detector),
-    "  ignore_repeated_ngrams=True": (
-        "transformers_red_green",
-        lambda text, key: transformers_detector(text, key, once=True),
-    ),
-    "MarkLLM KGW": ("markllm_kgw", markllm_kgw_detector),
-    "MarkLLM EXP": ("markllm_exp", markllm_exp_detector),
-}
-
-
-def packages_agree(text: Text) -> str:
-    """Holds the detectors above against the packages on the first 1,500 tokens, under two keys."""
-    missing = [name for name in ("torch", "transformers", "markllm") if find_spec(name) is None]
-    if missing:
-        return f"{', '.join(missing)} not installed: the detectors were not held against their packages"
-    import torch
-    from markllm.watermark.exp.exp import EXP, EXPUtils
-    from markllm.watermark.kgw.kgw import KGWUtils
-    from transformers import PretrainedConfig, WatermarkDetector, WatermarkingConfig
-
-    torch.set_num_threads(1)
-    ids = text[0][:1500]
-    part = (ids, np.array([ids.size]))
-    row = torch.tensor(ids)
-    for key in (15485863, 2_718_281_828):
-        for once in (False, True):
-            detector = WatermarkDetector(
-                PretrainedConfig(vocab_size=SIZE, bos_token_id=0),
-                "cpu",
-                WatermarkingConfig(hashing_key=key),
-                ignore_repeated_ngrams=once,
+def summary(rows: list[Row]) -> str:
+    """How many cells of our readers lie outside the central binomial interval of alpha."""
+    lines = []
+    for alpha in ALPHAS[:2]:
+        for level in (0.95, 0.99):
+            low, high = stats.binom.interval(level, len(rows[0].logs), alpha)
+            above = sum(row.hits(alpha) > high for row in rows)
+            below = sum(row.hits(alpha) < low for row in rows)
+            lines.append(
+                f"alpha {alpha:g}: of {len(rows)} cells {above} above and {below} below the {level:.0%} interval, "
+                f"{low:.0f} to {high:.0f} of {len(rows[0].logs)} keys"
             )
-            said = detector(row[None], return_dict=True)
-            n, log_p = transformers_detector(part, key, once)
-            assert said.num_tokens_scored[0] == n
-            assert math.isclose(math.log(said.p_value[0]), log_p, rel_tol=1e-6)
-        settings = {"hash_key": key, "vocab_size": SIZE, "device": "cpu", "gamma": 0.5, "prefix_length": 1}
-        kgw = KGWUtils(SimpleNamespace(**settings, f_scheme="time", window_scheme="left"))
-        z, _ = kgw.score_sequence(row)
-        assert math.isclose(stats.norm.logsf(z), markllm_kgw_detector(part, key)[1], rel_tol=1e-6)
-        exp = EXP.__new__(EXP)
-        encoder = SimpleNamespace(encode=lambda *_, **__: row[None])
-        exp.config = SimpleNamespace(
-            hash_key=key, vocab_size=SIZE, prefix_length=4, threshold=1e-4, generation_tokenizer=encoder
-        )
-        exp.utils = EXPUtils(exp.config)
-        p = exp.detect_watermark("")["score"]
-        assert math.isclose(math.log(p), markllm_exp_detector(part, key)[1], rel_tol=1e-4, abs_tol=1e-6)
-    return "the published detectors agree with their packages (two keys, 1,500 tokens)"
-
-
-def line(name: str, kind: str, pairs: float, logs: np.ndarray, seconds: float) -> str:
-    """One row of the table."""
-    cells = []
-    for alpha in ALPHAS:
-        hits = int((logs <= math.log(alpha)).sum())
-        low, _ = clopper_pearson(hits, len(logs), 0.99)
-        cells.append(f"{hits / len(logs):>8.4f}{'!' if low > alpha else ' '}")
-    uniform = stats.kstest(np.exp(logs), "uniform").pvalue
-    return (
-        f"{name:<40}{kind:<22}{pairs:>7.0f}{len(logs):>6}{''.join(cells)}"
-        f"{logs.min() / math.log(10):>9.1f}{uniform:>9.3f}{seconds:>8.1f}"
+        total, keys = sum(row.hits(alpha) for row in rows), sum(len(row.logs) for row in rows)
+        lines.append(f"alpha {alpha:g}: all cells together {total / keys:.4f}")
+    found = sum(row.hits(1e-5) for row in rows)
+    lines.append(
+        f"alpha 1e-05: {found} keys in all cells, {1e-5 * sum(len(r.logs) for r in rows):.1f} expected"
     )
+    adjusted = np.exp(holm(np.log([max(row.uniform, 1e-300) for row in rows])))
+    least = int(np.argmin([row.uniform for row in rows]))
+    lines.append(
+        f"uniformity: smallest KS p {rows[least].uniform:.2g} ({rows[least].title}, {rows[least].kind}), "
+        f"{adjusted.min():.2g} after Holm over {len(rows)}"
+    )
+    return "\n".join(lines)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--keys", type=int, default=1000)
     options.add_argument("--tokens", type=int, default=20_000)
+    for name in ("vllm", "sglang"):
+        options.add_argument(f"--{name}", type=Path, help=f"folder of {name}, see above")
     options.add_argument("--only", nargs="*", default=[], help="names of schemes")
     chosen = options.parse_args()
     tokenizer, found = marks_texts.texts(chosen.tokens)
     print(f"about {chosen.tokens} tokens of each text, ids: {tokenizer}; {chosen.keys} random wrong keys")
-    print(packages_agree(found["human text"]))
+    print(marks_peers.packages_agree(found["human text"]), flush=True)
+    others = marks_peers.peers(chosen.vllm, chosen.sglang)
     head = "".join(f"{a:>8g} " for a in ALPHAS)
-    print(f"{'reader':<40}{'text':<22}{'pairs':>7}{'keys':>6}{head}{'least':>9}{'KS p':>9}{'CPU s':>8}")
+    print(f"{'reader':<34}{'text':<22}{'pairs':>7}{'keys':>6}{head}{'least':>9}{'KS p':>9}{'CPU s':>8}")
+    rows: list[Row] = []
     for name, scheme in plugins.find("marks.schemes").items():
         if chosen.only and name not in chosen.only:
             continue
@@ -185,18 +151,16 @@ def main() -> None:
                 began = time.process_time()
                 title = " ".join([name, *(f"{v}" for v in given.values())])
                 try:
-                    pairs, logs = ours(scheme, text, keys, given)
+                    pairs, logs, uniform = ours(scheme, text, keys, given)
                 except InsufficientData as refused:
-                    print(f"{title:<40}{kind:<22}too little: {refused}")
+                    print(f"{title:<34}{kind:<22}too little: {refused}")
                     continue
-                print(line(title, kind, pairs, logs, time.process_time() - began), flush=True)
-        for title, (of, peer) in PEERS.items():
-            for kind, text in found.items() if of == name else []:
-                began = time.process_time()
-                seen = [peer(text, key) for key in keys]
-                logs = np.array([log_p for _, log_p in seen])
-                print(line(title, kind, seen[0][0], logs, time.process_time() - began), flush=True)
-    print("least: log10 of the smallest p; KS p: are the p-values of the keys uniform?")
+                rows.append(Row(title, kind, pairs, logs, uniform, time.process_time() - began))
+                print(rows[-1].line(), flush=True)
+        for kind, text in found.items() if name in others else []:
+            print("\n".join(row.line() for row in published(others[name], kind, text, keys)), flush=True)
+    print("least: log10 of the smallest p. Our readers:")
+    print(summary(rows))
 
 
 if __name__ == "__main__":
