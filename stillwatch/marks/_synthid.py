@@ -105,9 +105,29 @@ def tournament(logits: NDArray[np.floating], g_values: NDArray[np.uint8]) -> NDA
     scores = logits.astype(np.float64)
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    for layer in range(g_values.shape[2]):
-        g = g_values[:, :, layer].astype(np.float64)
-        p *= 1.0 + g - np.einsum("bv,bv->b", g, p)[:, None]
+    _layers(p, np.ascontiguousarray(g_values))
     least = np.finfo(logits.dtype).min
     with np.errstate(divide="ignore"):
         return np.where(p > 0.0, np.log(p), least).astype(logits.dtype)
+
+
+@compiled
+def _layers(p, g_values):
+    """p (B, V) after all layers, in place; the g-values of 32 layers are packed into one word a token."""
+    size, depth = p.shape[1], g_values.shape[2]
+    packed = np.empty(size, np.uint32)
+    for row in range(len(p)):
+        for low in range(0, depth, 32):
+            count = min(32, depth - low)
+            for v in range(size):
+                word = np.uint32(0)
+                for j in range(count):
+                    word |= np.uint32(g_values[row, v, low + j]) << np.uint32(j)
+                packed[v] = word
+            for j in range(count):
+                ones = 0.0
+                for v in range(size):
+                    ones += p[row, v] * np.float64((packed[v] >> np.uint32(j)) & np.uint32(1))
+                ones = min(ones, 1.0)  # a little above 1 by rounding, which would make a probability negative
+                for v in range(size):
+                    p[row, v] *= 1.0 + np.float64((packed[v] >> np.uint32(j)) & np.uint32(1)) - ones
