@@ -60,6 +60,57 @@ def test_the_wealth_of_twins_watched_after_every_pair_seldom_passes() -> None:
     assert passed <= paths * alpha + 3 * math.sqrt(paths * alpha)
 
 
+def test_the_wealth_of_a_day_is_what_the_test_says_that_day() -> None:
+    rng = np.random.default_rng(8)
+    preference = rng.normal(0.3, 1.0, 60)
+    preference[[0, 3, 30]] = 0.0
+    log_e = twins.wealth(preference)
+    assert log_e[0] == 0.0 and log_e[30] == log_e[29]
+    for day in (20, 45, 60):
+        assert twins.test(preference[:day]).log_evalue == log_e[day - 1]
+    assert twins.wealth(np.empty(0)).size == 0
+    with pytest.raises(InputError, match="finite numbers"):
+        twins.wealth(np.array([1.0, np.nan]))
+
+
+SAID = ["The harbour was quiet at dawn.", "Two boats came in before noon.", "Nobody had seen the keeper."]
+
+
+@pytest.mark.parametrize(
+    ("what", "answers", "served", "withheld", "sign"),
+    [
+        ("word for word", ["The harbour was quiet at dawn."], SAID[0], SAID[1], 1),
+        ("the twin, word for word", [SAID[1]], SAID[0], SAID[1], -1),
+        ("case and white space do not matter", ["the  HARBOUR was\nquiet"], SAID[0], SAID[1], 1),
+        ("nothing of either", ["0123456789"], SAID[0], SAID[1], 0),
+        ("what both have says nothing", ["Nobody had seen"], SAID[2], SAID[2] + " Or heard.", 0),
+        ("no answer at all", [], SAID[0], SAID[1], 0),
+        ("an empty one", [""], SAID[0], SAID[1], 0),
+        ("several answers: their mean", [SAID[0], SAID[1], SAID[0]], SAID[0], SAID[1], 1),
+        ("shorter than a shingle", ["No"], "No", "Yes", 1),
+    ],
+)
+def test_nearer(what: str, answers: list[str], served: str, withheld: str, sign: int) -> None:
+    found = twins.nearer([answers], [served], [withheld])
+    assert np.sign(found[0]) == sign, what
+    assert twins.nearer([answers], [withheld], [served])[0] == -found[0]
+
+
+def test_nearer_under_other_coins_changes_signs_and_nothing_else() -> None:
+    """A shingle weighs by all answers, served or not, so the sizes do not know how the coins fell."""
+    rng = np.random.default_rng(9)
+    words = np.array("one two three four five six seven eight nine ten eleven twelve".split())
+    first, other, own = ([" ".join(rng.choice(words, 12)) for _ in range(50)] for _ in range(3))
+    plain = twins.nearer([[text] for text in own], first, other)
+    coins = rng.random(50) < 0.5
+    served = [a if coin else b for a, b, coin in zip(first, other, coins, strict=True)]
+    kept = [b if coin else a for a, b, coin in zip(first, other, coins, strict=True)]
+    thrown = twins.nearer([[text] for text in own], served, kept)
+    assert (thrown == np.where(coins, plain, -plain)).all() and (plain != 0).sum() > 40
+    with pytest.raises(InputError, match="unlike number"):
+        twins.nearer([["a"]], ["a", "b"], ["c", "d"])
+
+
 @pytest.mark.parametrize(
     "preference", [np.array([1.0, np.nan] * 10), np.ones((4, 4)), np.array([np.inf] * 20)]
 )
