@@ -99,7 +99,7 @@ def test_nearer(what: str, answers: list[str], served: str, withheld: str, sign:
 def test_nearer_under_other_coins_changes_signs_and_nothing_else() -> None:
     """A shingle weighs by all answers, served or not, so the sizes do not know how the coins fell."""
     rng = np.random.default_rng(9)
-    words = np.array("one two three four five six seven eight nine ten eleven twelve".split())
+    words = np.array([3 * letter for letter in "abcdefghijkl"])
     first, other, own = ([" ".join(rng.choice(words, 12)) for _ in range(50)] for _ in range(3))
     plain = twins.nearer([[text] for text in own], first, other)
     coins = rng.random(50) < 0.5
