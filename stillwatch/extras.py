@@ -13,6 +13,7 @@ EXTRA_OF: dict[str, str] = {
     "pymisp": "sharing",
     "rfc3161_client": "timestamp",
     "stix2": "sharing",
+    "tokenizers": "models",
     "torch": "models",
     "transformers": "models",
     "typst": "pdf",

@@ -101,7 +101,7 @@ def scope(
         values = writer[1].parameters(scheme, values)
     else:
         _known(scheme)
-    master = _master(key, key_command, workspace)
+    master = master_of(key, key_command, workspace)
     drawn = master.key(scheme, Scope(tenant, rung, campaign, epoch))
     serving = _register(workspace).begin(
         master, drawn, values, device=device, engine=engine, at=_time(since), by=_filing.whoever(by)
@@ -124,7 +124,7 @@ def list_(
     """List which key served whom and when, after the register was checked."""
     register = _register(workspace)
     path = key or workspace / "marks" / "key"
-    masters = [_master(key, key_command, workspace)] if key_command or path.exists() else []
+    masters = [master_of(key, key_command, workspace)] if key_command or path.exists() else []
     sealed = register.verify(masters, head=head)
     entries = list(register.chain.entries())
     rows = [one for one in register.servings() if all_ or not one.ends]
@@ -169,7 +169,7 @@ def rotate(
 
     if bool(epoch) == retire:
         raise InputError("name the --epoch of the key that follows, or --retire this one")
-    register, master = _register(workspace), _master(key, key_command, workspace)
+    register, master = _register(workspace), master_of(key, key_command, workspace)
     old, who, at = register.current(name), _filing.whoever(by), _time(since)
     if retire:
         ended = register.end(master, old.fingerprint, at=at, by=who, why=why)
@@ -196,7 +196,7 @@ def config(
     from stillwatch.marks.secret_file import write_secret
 
     serving = _register(workspace).current(name)
-    master = _master(key, key_command, workspace)
+    master = master_of(key, key_command, workspace)
     writer = writer_of(serving.scheme)
     if writer is None:
         raise InputError(f"no engine here takes its settings for {serving.scheme} from a file")
@@ -219,7 +219,7 @@ def _register(workspace: Path) -> Register:
     return Register(workspace / "marks" / "register.jsonl")
 
 
-def _master(key: Path | None, command: str, workspace: Path) -> Master:
+def master_of(key: Path | None, command: str, workspace: Path) -> Master:
     from stillwatch.errors import InputError
     from stillwatch.marks.keys import Master
 

@@ -112,6 +112,23 @@ class ProbeSet:
         return [p.canary.ask for p in asked for _ in range(self.repeats)]
 
 
+def closed(said: Mapping[str, Any]) -> ProbeSet:
+    """The probe set that `ProbeSet.opened` gave; its commitment is the same.
+
+    Raises
+    ------
+    InputError
+        It is no probe set of this version.
+    """
+    if said.get("version") != VERSION:
+        raise InputError(f"a probe set of version {VERSION!r} is expected, found {said.get('version')!r}")
+    parts = [
+        tuple(Planted(Canary(name, "phrasing", ask, tuple(ways), (), ""), way) for name, ask, ways, way in said[part])
+        for part in ("planted", "controls")
+    ]
+    return ProbeSet(Scope(**said["scope"]), *parts, said["repeats"], said["salt"])
+
+
 @cache
 def canaries(path: Path = SET) -> tuple[Canary, ...]:
     """The built-in set, or one's own in the same form.

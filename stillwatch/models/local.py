@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from stillwatch.errors import InputError
 from stillwatch.extras import need
+from stillwatch.models.marking import Marking, for_transformers
 from stillwatch.models.protocol import Answer, Forced
+from stillwatch.models.tokenizer import places
 
 Mark = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 """Logits (vocabulary,) and all ids so far -> logits: what a scheme of `stillwatch.marks` does to the next token."""
@@ -34,7 +36,8 @@ class Local:
     chat
         Whether a prompt is put into the model's chat template, if it has one.
     mark
-        Changes the logits of every sampled token; None samples as the model is.
+        A mark as its engine makes it (`stillwatch.marks.generation.marking`), or any function that changes the logits
+        of every sampled token, before temperature and truncation; None samples as the model is.
 
     Raises
     ------
@@ -52,7 +55,7 @@ class Local:
         dtype: str = "float32",
         batch: int = 8,
         chat: bool = True,
-        mark: Mark | None = None,
+        mark: Mark | Marking | None = None,
     ) -> None:
         self.path = Path(path)
         self.batch = batch
@@ -75,6 +78,10 @@ class Local:
     def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
         """The text of each document of ids, special tokens left out."""
         return [str(self._tokenizer.decode(d.tolist(), skip_special_tokens=True)) for d in documents]
+
+    def places(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Of each text the ids, and the character at which each token begins."""
+        return places(self._tokenizer.backend_tokenizer, texts)
 
     def prompted(self, prompt: str) -> NDArray[np.int64]:
         """The ids that stand before an answer to this prompt."""
@@ -167,7 +174,11 @@ class Local:
         how: dict[str, Any] = {"do_sample": temperature > 0}
         if temperature > 0:
             how |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
-        if self.mark is not None:
+        if isinstance(self.mark, Marking):  # it takes temperature and truncation upon itself
+            process = for_transformers(self.mark, temperature=temperature, top_p=top_p, attention_mask=mask)
+            how |= {"logits_processor": [process]}
+            how |= {"temperature": 1.0, "top_p": 1.0} if temperature > 0 else {}
+        elif self.mark is not None:
             how["logits_processor"] = [_marking(self.mark, [longest - len(p) for p in prompts])]
         with torch.inference_mode():
             made = self._model.generate(

@@ -9,6 +9,7 @@ key         beside it
 ``ask``     ``answers``: list of ``text``, ``tokens``, ``finish_reason``
 ``read``    ``tokens``, ``log_probability``, ``best``: lists; null for a place that was not asked
 ``text``    ``ids``: the text's tokens
+``model``   nothing; its value is the digest of the model, in the first line
 ==========  ====================================================================================
 """
 
@@ -44,6 +45,8 @@ class Recorded:
         self._answers: dict[str, list[Answer]] = {}
         self._read: dict[str, Forced] = {}
         self._ids: dict[str, NDArray[np.int64]] = {}
+        self.digest = ""
+        """Of the model that answered, if it was written down."""
         try:
             text = self.path.read_text("utf-8")
         except OSError as problem:
@@ -98,25 +101,35 @@ class Recorded:
             raise AccessError(f"{self.name}: {what} was not recorded")
         return found
 
+    def has(self, key: str) -> bool:
+        """Whether a document, an answer that was read, or a text is there under this digest."""
+        return key in self._read or key in self._ids
+
+    def answers(self, key: str) -> int:
+        """How many answers there are under this digest."""
+        return len(self._answers.get(key, ()))
+
+    def take(self, row: dict[str, Any]) -> None:
+        """One more line, as a JSON value."""
+        if "ask" in row:
+            self._answers[row["ask"]] = [
+                Answer(str(a["text"]), tuple(map(int, a.get("tokens", ()))), str(a.get("finish_reason", "")))
+                for a in row["answers"]
+            ]
+        elif "read" in row:
+            self._read[row["read"]] = Forced(
+                np.array(row["tokens"], np.int64),
+                np.array([np.nan if x is None else x for x in row["log_probability"]], np.float64),
+                np.array([-1 if x is None else x for x in row["best"]], np.int64),
+            )
+        elif "model" in row:
+            self.digest = str(row["model"])
+        else:
+            self._ids[row["text"]] = np.array(row["ids"], np.int64)
+
     def _take(self, line: str, number: int) -> None:
         try:
-            row = json.loads(line)
-            if "ask" in row:
-                answers = [
-                    Answer(
-                        str(a["text"]), tuple(map(int, a.get("tokens", ()))), str(a.get("finish_reason", ""))
-                    )
-                    for a in row["answers"]
-                ]
-                self._answers[row["ask"]] = answers
-            elif "read" in row:
-                self._read[row["read"]] = Forced(
-                    np.array(row["tokens"], np.int64),
-                    np.array([np.nan if x is None else x for x in row["log_probability"]], np.float64),
-                    np.array([-1 if x is None else x for x in row["best"]], np.int64),
-                )
-            else:
-                self._ids[row["text"]] = np.array(row["ids"], np.int64)
+            self.take(json.loads(line))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as problem:
             raise FormatError(
                 f"not a line of recorded answers ({problem!r})", str(self.path), number
@@ -124,12 +137,33 @@ class Recorded:
 
 
 class Recorder:
-    """A model whose answers are written to a file as it gives them; it answers like the model itself."""
+    """A model whose answers are written to a file as it gives them; it answers like the model itself.
 
-    def __init__(self, model: Model, path: Path | str) -> None:
+    What the file holds already is not asked again, so that what was interrupted goes on where it stopped. A last line
+    that was cut off is left out and asked again.
+
+    Parameters
+    ----------
+    digest
+        Of the model's weights; stands in the first line, so that answers of two models never come into one file.
+
+    Raises
+    ------
+    InputError
+        The file holds answers of another model, or cannot be written.
+    """
+
+    def __init__(self, model: Model, path: Path | str, *, digest: str = "") -> None:
         self._model = model
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        _cut_torn_line(self.path)
+        self._held = Recorded(self.path, name=model.name)
+        if digest and not self.path.stat().st_size:
+            self._write([{"model": digest}])
+        if digest and self._held.digest != digest:
+            raise InputError(f"{self.path}: holds answers of another model; name a new file")
 
     @property
     def name(self) -> str:
@@ -137,9 +171,8 @@ class Recorder:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         found = self._model.encode(texts)
-        self._write(
-            [{"text": _digest("text", t), "ids": i.tolist()} for t, i in zip(texts, found, strict=True)]
-        )
+        rows = [(_digest("text", t), i) for t, i in zip(texts, found, strict=True)]
+        self._write([{"text": key, "ids": i.tolist()} for key, i in rows if not self._held.has(key)])
         return found
 
     def complete(
@@ -152,35 +185,34 @@ class Recorder:
         samples: int = 1,
         seed: int = 0,
     ) -> list[list[Answer]]:
+        how = _how(max_tokens, temperature, top_p, seed)
+        keys = [_digest("ask", prompt, how) for prompt in prompts]
+        new = [i for i, key in enumerate(keys) if self._held.answers(key) < samples]
         found = self._model.complete(
+            [prompts[i] for i in new],
+            max_tokens=max_tokens, temperature=temperature, top_p=top_p, samples=samples, seed=seed,
+        )  # fmt: skip
+        self._write([_asked(keys[i], answers) for i, answers in zip(new, found, strict=True)])
+        return self._held.complete(
             prompts, max_tokens=max_tokens, temperature=temperature, top_p=top_p, samples=samples, seed=seed
         )
-        how = _how(max_tokens, temperature, top_p, seed)
-        self._write(
-            [
-                {
-                    "ask": _digest("ask", prompt, how),
-                    "answers": [
-                        {"text": a.text, "tokens": list(a.tokens), "finish_reason": a.finish_reason}
-                        for a in answers
-                    ],
-                }
-                for prompt, answers in zip(prompts, found, strict=True)
-            ]
-        )
-        return found
 
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
-        found = self._model.forced(documents, starts=starts)
         places = list(starts) or [1] * len(documents)
         keys = [_digest("forced", d.tolist(), s) for d, s in zip(documents, places, strict=True)]
-        self._write([_read(key, f) for key, f in zip(keys, found, strict=True)])
-        return found
+        new = [i for i, key in enumerate(keys) if not self._held.has(key)]
+        if new:
+            found = self._model.forced([documents[i] for i in new], starts=[places[i] for i in new])
+            self._write([_read(keys[i], f) for i, f in zip(new, found, strict=True)])
+        return self._held.forced(documents, starts=starts)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
-        found = self._model.score(pairs)
-        self._write([_read(_digest("score", *pair), f) for pair, f in zip(pairs, found, strict=True)])
-        return found
+        keys = [_digest("score", *pair) for pair in pairs]
+        new = [i for i, key in enumerate(keys) if not self._held.has(key)]
+        if new:
+            found = self._model.score([pairs[i] for i in new])
+            self._write([_read(keys[i], f) for i, f in zip(new, found, strict=True)])
+        return self._held.score(pairs)
 
     def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
         """Of the model; nothing is written: one document's would take megabytes."""
@@ -189,6 +221,19 @@ class Recorder:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with self.path.open("a", encoding="utf-8") as lines:
             lines.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        for row in rows:
+            self._held.take(row)
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
+
+
+def _asked(key: str, answers: Sequence[Answer]) -> dict[str, Any]:
+    told = [{"text": a.text, "tokens": list(a.tokens), "finish_reason": a.finish_reason} for a in answers]
+    return {"ask": key, "answers": told}
 
 
 def _read(key: str, found: Forced) -> dict[str, Any]:

@@ -1,0 +1,267 @@
+"""From a suspect's answers to one finding: was it trained on what we served, and through whose accounts did that leave?
+
+Every test that was planned stands in the result, those that could not run as well. p-values are adjusted by Holm over
+all tests and keys together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.attribution.candidates import Candidates
+from stillwatch.attribution.plan import Plan
+from stillwatch.attribution.predictions import predictions
+from stillwatch.attribution.randomized import radioactivity
+from stillwatch.errors import InsufficientData
+from stillwatch.marks.tape import Tape
+from stillwatch.marks.widths import for_windows, reader, width_of
+from stillwatch.models.protocol import Forced
+from stillwatch.records import Decision, Excluded, Finding, TestResult
+from stillwatch.stats.multiplicity import holm
+
+DOUBT = 0.05
+"""An adjusted p between the threshold and this is "inconclusive"; above it "not supported"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One test of the plan."""
+
+    kind: str
+    """Such as ``served answers``."""
+    key: str = ""
+    """Fingerprint of the key; empty where the test is of no single key."""
+    scope: str = ""
+    scheme: str = ""
+    result: TestResult | None = None
+    why: str = ""
+    """Why there is no result."""
+    log_adjusted: float | None = None
+    """Natural logarithm of p after Holm over all rows of the plan."""
+    claims: bool = True
+    """False for a control, which must find nothing and supports nothing."""
+
+
+def of_predictions(
+    kind: str, read: Sequence[Forced], groups: Iterable[Candidates], *, marked: bool
+) -> list[Row]:
+    """One row for every key: what a suspect predicts after the contexts of documents that it read.
+
+    Parameters
+    ----------
+    read
+        In the ids of the teacher's tokenizer.
+    marked
+        Whether the documents carry marks, see `predictions`.
+    """
+    rows = []
+    for group in groups:
+        found = predictions(read, width_of(group.scheme, group.parameters), marked=marked)
+        how = for_windows(group.scheme, group.parameters)
+        rows += _rows(kind, group, lambda g=group, f=found, h=how: _read(g, f.tokens, f.ends, h))
+    return rows
+
+
+def of_texts(
+    kind: str,
+    answers: Sequence[NDArray[np.int64]],
+    groups: Iterable[Candidates],
+    *,
+    prompts: Sequence[NDArray[np.int64]] = (),
+) -> list[Row]:
+    """One row for every key: text that a suspect wrote by itself.
+
+    Parameters
+    ----------
+    answers
+        In the ids of the teacher's tokenizer.
+    prompts
+        What it was asked; pairs that stand in them are left out, because a model repeats its prompt.
+    """
+    rows = []
+    for group in groups:
+        rows += _rows(kind, group, lambda g=group: _read_texts(g, answers, prompts))
+    return rows
+
+
+def one(kind: str, make: Any, *, claims: bool = True) -> Row:
+    """The row of a test that is of no single key; `make()` gives its result, or has too little data."""
+    try:
+        return Row(kind, result=make(), claims=claims)
+    except InsufficientData as few:
+        return Row(kind, why=f"too little: {few}", claims=claims)
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
+    """The rows with p after Holm over all that claim something."""
+    told = [
+        i for i, row in enumerate(rows) if row.claims and row.result and row.result.log_pvalue is not None
+    ]
+    logs = holm(np.array([rows[i].result.log_pvalue for i in told])) if told else []  # type: ignore[union-attr]
+    by_place = dict(zip(told, (float(x) for x in logs), strict=True))
+    return [replace(row, log_adjusted=by_place.get(i)) for i, row in enumerate(rows)]
+
+
+def finding(rows: Sequence[Row], plan: Plan, *, run: str, notes: Sequence[str] = ()) -> Finding:
+    """One finding of all rows (`adjusted`): supported, not supported, inconclusive or not tested.
+
+    Parameters
+    ----------
+    notes
+        What could not be read or asked, in sentences.
+    """
+    told = [row for row in rows if row.log_adjusted is not None]
+    passed = [row for row in told if row.log_adjusted <= math.log(plan.alpha)]  # type: ignore[operator]
+    broken = [row for row in rows if not row.claims and row.result and _found(row.result)]
+    scopes = list(dict.fromkeys(row.scope for row in passed if row.scope))
+    decision = _decision(told, passed, broken)
+    least = min((row.log_adjusted for row in told), default=0.0)  # type: ignore[type-var]
+    return Finding(
+        subject=plan.suspect["name"],
+        claim=_claim(decision, scopes),
+        decision=decision,
+        results=tuple(row.result for row in _shown(rows) if row.result),
+        family=f"{len(told)} tests and keys of the plan, Holm; supported at {plan.alpha:g} or below",
+        alternatives=_alternatives(),
+        limits=tuple(_limits(decision, rows, broken, notes)),
+        run=run,
+        details={
+            "plan": plan.commitment(),
+            "smallest_log10_p_after_holm": round(float(least or 0.0) / math.log(10), 2),
+            "scopes": scopes,
+            "tests": [_as_json(row) for row in rows],
+        },
+    )
+
+
+def _rows(kind: str, group: Candidates, read: Any) -> list[Row]:
+    named = [(key, group.scopes[key]) for key in group.keys]
+    try:
+        found = radioactivity.results(read(), list(group.keys))
+    except InsufficientData as few:
+        why = f"too little: {few}"
+        return [Row(kind, key, scope, group.scheme, why=why) for key, scope in named]
+    return [Row(kind, key, scope, group.scheme, found[key]) for key, scope in named]
+
+
+def _read(
+    group: Candidates,
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    parameters: Mapping[str, Any],
+    tape: Tape | None = None,
+) -> Any:
+    keys = [*group.keys.values(), *group.decoys]
+    more = {} if tape is None else {"tape": tape}
+    return reader(group.scheme).read(tokens, keys, ends=ends, **parameters, **more)
+
+
+def _read_texts(
+    group: Candidates, answers: Sequence[NDArray[np.int64]], prompts: Sequence[NDArray[np.int64]]
+) -> Any:
+    tape = Tape()
+    if prompts:
+        _read(group, *_joined(prompts), for_windows(group.scheme, group.parameters), tape)
+    return _read(group, *_joined(answers), group.parameters, tape)
+
+
+def _joined(documents: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    filled = [d for d in documents if len(d)]
+    if not filled:
+        raise InsufficientData(1, 0, "documents with a token")
+    return np.concatenate(filled), np.cumsum([len(d) for d in filled]).astype(np.int64)
+
+
+def _decision(told: Sequence[Row], passed: Sequence[Row], broken: Sequence[Row]) -> Decision:
+    if not told:
+        return "not tested"
+    if passed:
+        return "inconclusive" if broken else "supported"
+    least = min(row.log_adjusted for row in told)  # type: ignore[type-var]
+    return "inconclusive" if least <= math.log(DOUBT) or broken else "not supported"  # type: ignore[operator]
+
+
+def _found(control: TestResult) -> bool:
+    return control.log_pvalue is not None and control.log_pvalue <= math.log(0.001)
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """Of each kind the row with the smallest p, and every row that stands below the doubt."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        if row.result and (row.kind not in best or _log(row) < _log(best[row.kind])):
+            best[row.kind] = row
+    low = [r for r in rows if r.log_adjusted is not None and r.log_adjusted <= math.log(DOUBT)]
+    return [row for row in rows if row in low or row is best.get(row.kind)]
+
+
+def _log(row: Row) -> float:
+    found = row.result.log_pvalue if row.result else None
+    return 0.0 if found is None else found
+
+
+def _claim(decision: Decision, scopes: Sequence[str]) -> str:
+    if decision == "supported":
+        whom = " and to ".join(scopes) if scopes else "accounts of ours"
+        return f"This model was trained on answers that were served to {whom}."
+    if decision == "not tested":
+        return "No test that rests on our randomness could be made of this model."
+    if decision == "inconclusive":
+        return "Whether this model was trained on answers that we served cannot be decided from these tests."
+    return "No test that rests on our randomness shows that this model was trained on answers that we served."
+
+
+def _alternatives() -> tuple[Excluded, ...]:
+    stands = "the same trace comes about in either way"
+    return (
+        Excluded("our answers were published, and it was trained on what was published", None, stands),
+        Excluded("a customer who may train on what it received", None, "the contract decides, not the data"),
+        Excluded("a model that was trained on such a model", None, "a trace can pass on; it then is weaker"),
+        Excluded(
+            "it resembles us by itself",
+            True,
+            "keys and coins were drawn at random, and no model can guess them",
+        ),
+    )
+
+
+def _limits(
+    decision: Decision, rows: Sequence[Row], broken: Sequence[Row], notes: Sequence[str]
+) -> Iterable[str]:
+    yield "It does not say by whom, nor how the answers reached the training set."
+    if decision != "supported":
+        yield (
+            "Absence of a trace proves nothing: little of what we served among its data, paraphrase, neutralised "
+            "decoding or later tuning leave none that can be seen."
+        )
+    for row in broken:
+        yield f"{row.kind}: a control found something, so what it controls is not believed."
+    for row in rows:
+        if row.result and any(a.status == "violated" for a in row.result.assumptions):
+            yield f"{row.kind}: the exact tail did not hold under drawn keys; p is the rank among them."
+            break
+    yield from notes
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": row.kind}
+    for name in ("key", "scope", "scheme", "why"):
+        if getattr(row, name):
+            told[name] = getattr(row, name)
+    if row.result is not None:
+        told |= {
+            "n": row.result.n,
+            "unit": row.result.unit,
+            "log10_p": round((row.result.log_pvalue or 0.0) / math.log(10), 3),
+            "effect": None if row.result.effect is None else round(row.result.effect, 5),
+            "note": row.result.note,
+        }
+    if row.log_adjusted is not None:
+        told["log10_p_after_holm"] = round(row.log_adjusted / math.log(10), 3)
+    return told

@@ -1,0 +1,345 @@
+"""``stillwatch model``: questions about a model that somebody else trained."""
+
+from __future__ import annotations
+
+import json as json_
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stillwatch.cli import _asked, _filing, _model_screen, output
+from stillwatch.cli._options import HOME, ByOption, JsonOption, StoreOption, WorkspaceOption
+from stillwatch.cli.watermark_keys import CommandOption, KeyOption, master_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stillwatch.attribution.attribute import Row
+    from stillwatch.attribution.candidates import Candidates
+    from stillwatch.attribution.plan import Plan
+    from stillwatch.attribution.suspect import Suspect
+    from stillwatch.models.protocol import Model
+    from stillwatch.records import Finding, Run
+
+app = typer.Typer(help="Questions about a model that somebody else trained.", no_args_is_help=True)
+
+
+@app.callback()
+def _noun() -> None:
+    """Questions about a model that somebody else trained."""
+
+
+@app.command("attribute")
+def attribute(
+    suspect: Annotated[
+        Path,
+        typer.Option("--suspect", help="A Hugging Face folder, a GGUF file, or recorded answers (.jsonl)."),
+    ],
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", help="What we served.", show_default="marks/ledger in the workspace"),
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option("--probe", help="Texts nobody was served: JSON lines, text or tokens; key if marked."),
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option("--texts", help="Text that the suspect wrote: JSON lines, text or tokens.")
+    ] = None,
+    ask: Annotated[
+        Path | None, typer.Option("--ask", help="Prompts that the suspect answers now: JSON lines.")
+    ] = None,
+    canaries: Annotated[
+        Path | None, typer.Option("--canaries", help="Probe set of: stillwatch watermark canaries.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="Prompts of served twins: JSON lines, exchange_id and prompt."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="A model that saw none of our answers, such as the base."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Tokenizer of the model that served, if it is another.")
+    ] = None,
+    suspect_tokenizer: Annotated[
+        Path | None,
+        typer.Option("--suspect-tokenizer", help="With recorded answers: the suspect's tokenizer."),
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY", help="Fingerprint of a key to test; else all."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Served answers for each key.")] = 400,
+    decoys: Annotated[int, typer.Option("--decoys", help="Drawn keys of the null, 200 or more.")] = 200,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Supported below it, after all corrections.")
+    ] = 1e-5,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of what is picked from the ledger and of sampling.")
+    ] = 0,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", help="Keep the suspect's answers here; what is there is not asked."),
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or bfloat16.")] = "float32",
+    case: Annotated[str, typer.Option("--case", help="File plan and finding here: C-1, or new.")] = "",
+    key: KeyOption = None,
+    key_command: CommandOption = "",
+    by: ByOption = "",
+    json: JsonOption = False,
+    workspace: WorkspaceOption = HOME,
+    store: StoreOption = "",
+) -> None:
+    """Was this model trained on what we served? Tests that rest on randomness of ours: marks, twins, canaries."""
+    from stillwatch.attribution.attribute import adjusted, finding
+    from stillwatch.attribution.plan import Plan, digest_of_model, keys_of
+    from stillwatch.errors import InputError
+
+    if not 0 < alpha <= 0.05:
+        raise InputError(f"--alpha lies above 0 and not above 0.05, found {alpha:g}")
+    if limit < 1:
+        raise InputError(f"--limit is 1 or more, found {limit}")
+    asked, groups, notes = _materials(
+        ledger,
+        probe,
+        texts,
+        ask,
+        canaries,
+        prompts,
+        keys or [],
+        decoys,
+        limit,
+        seed,
+        key,
+        key_command,
+        workspace,
+    )
+    digest = digest_of_model(suspect) if suspect.exists() else ""
+    plan = Plan({"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), seed)
+    ready = _suspect(suspect, digest, tokenizer, suspect_tokenizer, record, dtype)
+    base = _model(reference, dtype) if reference else None
+    opened = _commit(plan, case, by, workspace, store)
+    with output.progress("asking") as update:
+        rows = adjusted(_tests(asked, ready, groups, base, seed, update))
+    run = _run(plan, seed)
+    found = finding(rows, plan, run=run.id, notes=notes)
+    if opened:
+        _file(opened, run, found, by, workspace, store)
+    if json:
+        output.json_lines([{"run": asdict(run), "finding": asdict(found)}])
+    else:
+        _model_screen.attribution(found, rows, opened)
+
+
+def _materials(
+    ledger: Path | None,
+    probe: Path | None,
+    texts: Path | None,
+    ask: Path | None,
+    canaries: Path | None,
+    prompts: Path | None,
+    only: list[str],
+    decoys: int,
+    limit: int,
+    seed: int,
+    key: Path | None,
+    key_command: str,
+    workspace: Path,
+) -> tuple[_asked.Asked, list[Candidates], list[str]]:
+    """What is asked, the keys it is held against, and what had to be left out."""
+    from stillwatch.attribution.candidates import candidates
+    from stillwatch.errors import InputError
+
+    asked, groups, notes = _asked.Asked(), [], []
+    folder = ledger or workspace / "marks" / "ledger"
+    if folder.exists() or probe or texts or ask:
+        master = master_of(key, key_command, workspace)
+        servings = _servings(workspace, only)
+        groups, notes = candidates(servings, master, decoys=decoys)
+        if folder.exists():
+            marks = [name for g in groups for name in g.keys]
+            _asked.from_ledger(asked, folder, master, marks, limit=limit, seed=seed, prompts=prompts)
+        elif ledger:
+            raise InputError(f"{ledger}: there is no ledger")
+    for path, take in ((probe, _asked.from_probe), (texts, _asked.from_texts), (ask, _asked.from_prompts)):
+        if path:
+            take(asked, path)
+    if canaries:
+        asked.canaries = _asked.canaries_of(canaries)
+    if not asked.probes():
+        raise InputError(
+            "there is nothing to ask: the ledger keeps no answer of a key that served; give --ledger, --probe, "
+            "--texts, --ask or --canaries"
+        )
+    if not groups and (asked.served or asked.fresh or asked.plain or asked.written or asked.prompts):
+        raise InputError("no key that served can be read; see: stillwatch watermark key list --all")
+    return asked, groups, notes
+
+
+def _servings(workspace: Path, only: list[str]) -> list[Any]:
+    from stillwatch.errors import InputError
+    from stillwatch.marks.register import Register
+
+    register = Register(workspace / "marks" / "register.jsonl")
+    register.verify()
+    found = list({s.fingerprint: s for s in register.servings()}.values())
+    for name in only:
+        if sum(s.fingerprint.startswith(name) for s in found) != 1:
+            raise InputError(f"no single key begins with {name!r}; see: stillwatch watermark key list --all")
+    return [s for s in found if not only or any(s.fingerprint.startswith(name) for name in only)]
+
+
+def _suspect(
+    path: Path, digest: str, tokenizer: Path | None, own: Path | None, record: Path | None, dtype: str
+) -> Suspect:
+    from stillwatch.attribution.suspect import Suspect
+    from stillwatch.models.recorded import Recorded, Recorder
+    from stillwatch.models.tokenizer import Tokenizer
+
+    model = _model(path, dtype)
+    cutting: Any = Tokenizer(own) if own else None if isinstance(model, Recorded) else model
+    if record and not isinstance(model, Recorded):
+        model = Recorder(model, record, digest=digest)
+    return Suspect(model, cutting, Tokenizer(tokenizer) if tokenizer else None)
+
+
+def _model(path: Path, dtype: str) -> Model:
+    from stillwatch.errors import InputError
+    from stillwatch.models.local import Local
+    from stillwatch.models.recorded import Recorded
+
+    if "://" in str(path) or str(path).startswith(("http:/", "https:/")):
+        raise InputError(
+            "an endpoint cannot be asked yet; record its answers, or give the text that it wrote: --texts"
+        )
+    return Recorded(path) if path.suffix == ".jsonl" else Local(path, dtype=dtype)
+
+
+def _tests(
+    asked: _asked.Asked,
+    suspect: Suspect,
+    groups: list[Candidates],
+    base: Model | None,
+    seed: int,
+    update: Callable[[float, str], None],
+) -> list[Row]:
+    from stillwatch.attribution.attribute import of_predictions, of_texts, one
+    from stillwatch.attribution.preferences import preferences
+    from stillwatch.attribution.randomized import twins
+
+    lists = (
+        ("served answers", asked.served, True),
+        ("fresh marked text", asked.fresh, True),
+        ("plain text", asked.plain, False),
+    )
+    total = sum(len(d) for _, d, _ in lists) + len(asked.twins) + len(asked.prompts)
+    done = 0
+
+    def read(n: int) -> None:
+        nonlocal done
+        done += n
+        update(done / max(total, 1), f"{done:,} of {total:,} documents")
+
+    rows: list[Row] = []
+    for kind, documents, marked in lists:
+        if documents:
+            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups, marked=marked)
+    if asked.written:
+        before = suspect.cut([_asked.plain_document(p) for p in asked.written_after])
+        rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)
+    if asked.prompts:
+        before = suspect.cut([_asked.plain_document(p) for p in asked.prompts])
+        rows += of_texts("its own answers", _answers(suspect, asked.prompts, seed, read), groups, prompts=before)
+    if asked.twins:
+        rows.append(
+            one(
+                "served twins",
+                lambda: twins.test(preferences(suspect.model, asked.twins, reference=base, on_read=read)),
+            )
+        )
+    if asked.canaries:
+        rows += _canaries(asked, suspect, seed)
+    return rows
+
+
+def _answers(
+    suspect: Suspect, prompts: list[str], seed: int, read: Callable[[int], None]
+) -> list[Any]:
+    """The suspect's answers to prompts, in the teacher's ids."""
+    texts = []
+    for first in range(0, len(prompts), 8):
+        piece = prompts[first : first + 8]
+        given = suspect.model.complete(piece, max_tokens=_asked.PROMPT_TOKENS, seed=seed + first)
+        texts += [answers[0].text for answers in given]
+        read(len(piece))
+    return suspect.cut([_asked.plain_document(t) for t in texts])
+
+
+def _canaries(asked: _asked.Asked, suspect: Suspect, seed: int) -> list[Row]:
+    import numpy as np
+
+    from stillwatch.attribution.attribute import one
+    from stillwatch.attribution.randomized import canaries as ranked
+    from stillwatch.marks.canaries import scores
+
+    probes = asked.canaries
+    assert probes is not None
+    every = [*probes.planted, *probes.controls]
+    asked_once = {p.canary.ask: p.canary.id for p in every}
+    given = suspect.model.complete(
+        list(asked_once), max_tokens=_asked.PROMPT_TOKENS, samples=probes.repeats, seed=seed
+    )
+    answers = {name: [a.text for a in g] for name, g in zip(asked_once.values(), given, strict=True)}
+
+    def ranked_of(part: Any) -> Any:
+        planted, decoys = scores(part, answers)
+        return ranked.test(np.array(planted), np.array(decoys).reshape(len(planted), -1))
+
+    return [
+        one("canaries", lambda: ranked_of(probes.planted)),
+        one("canaries, controls", lambda: ranked_of(probes.controls), claims=False),
+    ]
+
+
+def _commit(plan: Plan, case: str, by: str, workspace: Path, store: str) -> str:
+    """Show the digest of the plan, and file the plan in the case, before anything is asked; the case's id."""
+    commitment = plan.commitment()
+    if case:
+        with _filing.store(workspace, store, create=True) as cases:
+            if case == _filing.NEW:
+                case = cases.open(
+                    f"Was {plan.suspect['name']} trained on our answers?",
+                    subjects=[plan.suspect["name"]],
+                    by=_filing.whoever(by),
+                ).id
+            cases.add_evidence(
+                case, json_.dumps(asdict(plan), sort_keys=True, indent=1).encode(),
+                media_type="application/json", role="plan of an attribution", origin=f"plan {commitment[:12]}",
+                by=_filing.whoever(by), personal_data=False,
+            )  # fmt: skip
+    where = f" (filed in {case})" if case else ""
+    output.note(f"plan committed before the first question: sha256 {commitment}{where}")
+    return case
+
+
+def _run(plan: Plan, seed: int) -> Run:
+    from stillwatch import __version__
+    from stillwatch.records import Run
+
+    return Run(
+        version=__version__,
+        command="model attribute",
+        config={"alpha": plan.alpha, "keys": list(plan.keys), "probes": plan.probes},
+        inputs={"suspect": plan.suspect["sha256"], "plan": plan.commitment()},
+        seed=seed,
+    )
+
+
+def _file(case: str, run: Run, found: Finding, by: str, workspace: Path, store: str) -> None:
+    with _filing.store(workspace, store) as cases:
+        cases.add_many(case, [run, found], by=_filing.whoever(by))
+    output.note(f"{case}: 1 finding filed")

@@ -1,0 +1,194 @@
+"""`stillwatch model attribute`, on recorded answers of made-up suspects: guilty, innocent, and everything between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_samples import Provider, Suspect, provider, sampled, word, write
+from typer.testing import CliRunner, Result
+
+from stillwatch.cli import model as command
+from stillwatch.cli.main import add_nouns, app
+from stillwatch.errors import StillwatchError
+
+add_nouns()
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    return provider(tmp_path_factory.mktemp("provider"))
+
+
+@pytest.fixture
+def asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[object]:
+    """Run the command on a made-up suspect instead of one that torch loads."""
+
+    def run(ours: Provider, suspect: Suspect, *more: str) -> Result:
+        (tmp_path / "weights").mkdir(exist_ok=True)
+        monkeypatch.setattr(command, "_model", lambda path, dtype: suspect)
+        arguments = ["model", "attribute", "--suspect", str(tmp_path / "weights")]
+        return CliRunner().invoke(app, [*arguments, "--workspace", str(ours.workspace), *more])
+
+    yield run
+
+
+def test_a_student_of_one_scope_is_told_from_the_others(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
+    guilty = Suspect(ours.keys[3], lean=3.0, shown=frozenset(ours.served))
+    found = asks(ours, guilty)
+    assert found.exit_code == 0, found.output
+    assert "Supported: This model was trained on answers that were served to tenant=o-3." in found.output
+    assert "none of 4 others below 0.05" in found.output and "served twins" in found.output
+    assert "by whom" in found.output and "plan committed before the first question" in found.stderr
+    told = json.loads(asks(ours, guilty, "--json").stdout)["finding"]
+    assert told["decision"] == "supported" and told["details"]["scopes"] == ["tenant=o-3"]
+    (twins,) = [t for t in told["details"]["tests"] if t["kind"] == "served twins"]
+    assert twins["log10_p_after_holm"] < -5
+
+
+def test_an_innocent_model_is_not_accused(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
+    found = asks(ours, Suspect())
+    assert "Not supported" in found.output and "Absence of a trace proves nothing" in found.output
+    told = json.loads(asks(ours, Suspect(), "--json").stdout)["finding"]
+    assert told["details"]["smallest_log10_p_after_holm"] > -1.3
+
+
+def test_the_plan_is_fixed_and_its_digest_depends_on_all_of_it(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    plan = [
+        asks(ours, Suspect(), *more).stderr.split("sha256 ")[1].split()[0]
+        for more in ([], [], ["--limit", "9"], ["--alpha", "1e-4"], ["--decoys", "250"], ["--seed", "1"])
+    ]
+    assert plan[0] == plan[1] and len(set(plan)) == 5
+
+
+def test_text_that_it_wrote_is_enough_and_its_prompts_do_not_count(
+    ours: Provider, asks, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(8)
+    texts = [" ".join(map(word, sampled(rng, ours.keys[1]))) for _ in range(40)]
+    wrote = write(tmp_path / "wrote.jsonl", [{"text": t} for t in texts])
+    found = asks(ours, Suspect(), "--texts", str(wrote))
+    assert "served to tenant=o-1." in found.output and "its own text" in found.output
+    # The same text in the prompts: whoever repeats what it was asked was not trained on it.
+    wrote = write(tmp_path / "repeated.jsonl", [{"text": t, "prompt": t} for t in texts])
+    assert "its own text" in asks(ours, Suspect(), "--texts", str(wrote)).output
+    told = json.loads(asks(ours, Suspect(), "--texts", str(wrote), "--json").stdout)["finding"]
+    assert told["decision"] == "not supported"
+    assert all("too little" in t["why"] for t in told["details"]["tests"] if t["kind"] == "its own text")
+
+
+def test_probes_marked_and_plain_and_answers_asked_for(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(9)
+    rows = [{"tokens": sampled(rng, None)} for _ in range(30)]
+    rows += [{"tokens": sampled(rng, ours.keys[0]), "key": ours.keys[0].fingerprint} for _ in range(30)]
+    probe, ask = (
+        write(tmp_path / "p.jsonl", rows),
+        write(tmp_path / "a.jsonl", [{"prompt": "w001 w002"}] * 20),
+    )
+    guilty = Suspect(ours.keys[0], lean=4.0)
+    told = json.loads(asks(ours, guilty, "--probe", str(probe), "--ask", str(ask), "--json").stdout)[
+        "finding"
+    ]
+    best = {t["kind"]: t for t in told["details"]["tests"] if t.get("scope") == "tenant=o-0"}
+    assert set(best) == {"served answers", "fresh marked text", "plain text", "its own answers"}
+    assert all(t["log10_p_after_holm"] < -5 for t in best.values())
+
+
+def test_what_was_recorded_is_not_asked_again(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    kept = tmp_path / "kept.jsonl"
+    first = asks(ours, Suspect(), "--record", str(kept), "--json")
+
+    class Silent(Suspect):
+        def forced(self, documents, *, starts=()):  # type: ignore[no-untyped-def]
+            raise AssertionError("it was asked again")
+
+        score = forced  # type: ignore[assignment]
+
+    with kept.open("ab") as file:
+        file.write(b'{"read": "cut o')
+    again = asks(ours, Silent(), "--record", str(kept), "--json")
+    assert again.exit_code == 0 and json.loads(again.stdout)["finding"] == json.loads(first.stdout)["finding"]
+    (tmp_path / "weights" / "other").write_text("another model")
+    other = asks(ours, Silent(), "--record", str(kept))
+    assert isinstance(other.exception, StillwatchError) and "another model" in str(other.exception)
+
+
+def test_a_finding_is_filed_with_its_plan(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
+    found = asks(ours, Suspect(ours.keys[2], lean=3.0), "--case", "new")
+    assert found.exit_code == 0 and "filed in C-1" in found.stderr and "case report C-1" in found.output
+    shown = CliRunner().invoke(app, ["case", "show", "C-1", "--workspace", str(ours.workspace)])
+    assert "tenant=o-2" in shown.output and "supported" in shown.output
+    verified = CliRunner().invoke(app, ["case", "verify", "C-1", "--workspace", str(ours.workspace)])
+    assert verified.exit_code == 0
+
+
+def test_canaries_are_written_committed_and_asked(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "canaries.json"
+    made = CliRunner().invoke(
+        app,
+        ["watermark", "canaries", "--tenant", "o-3", "--out", str(out), "--workspace", str(ours.workspace)],
+    )
+    assert made.exit_code == 0 and out.stat().st_mode & 0o777 == 0o600
+    commitment = made.output.split("asked: ")[1].split()[0]
+    said = json.loads(out.read_text())["probes"]
+    ways = {ask: (ways, way) for _, ask, ways, way in said["planted"]}
+
+    class Taught(Suspect):
+        def complete(self, prompts, *, max_tokens, temperature=1.0, top_p=1.0, samples=1, seed=0):  # type: ignore[no-untyped-def]
+            from stillwatch.models.protocol import Answer
+
+            rng = np.random.default_rng(seed)
+            every = {ask: (w, n) for _, ask, w, n in said["controls"]} | ways
+            found = []
+            for p in prompts:
+                choices, way = every[p]
+                at = way if p in ways and self.lean else int(rng.integers(len(choices)))
+                found.append([Answer(choices[at])] * samples)
+            return found
+
+    guilty = json.loads(asks(ours, Taught(lean=1e-9), "--canaries", str(out), "--json").stdout)["finding"]
+    tests = {t["kind"]: t for t in guilty["details"]["tests"]}
+    assert guilty["decision"] == "supported" and tests["canaries"]["log10_p_after_holm"] < -5
+    assert (
+        tests["canaries, controls"]["log10_p"] > -3
+        and "log10_p_after_holm" not in tests["canaries, controls"]
+    )
+    innocent = json.loads(asks(ours, Taught(), "--canaries", str(out), "--json").stdout)
+    assert innocent["finding"]["decision"] == "not supported"
+    assert innocent["run"]["config"]["probes"]["canaries"]["commitment"] == commitment
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--alpha", "0.2"], "--alpha"),
+        (["--decoys", "10"], "200"),
+        (["--limit", "0"], "--limit"),
+        (["--only", "zz"], "zz"),
+        (["--ledger", "nowhere", "--texts", "no.jsonl"], "no ledger"),
+        (["--texts", "no.jsonl"], "no.jsonl"),
+        (["--canaries", "no.json"], "no.json"),
+    ],
+)
+def test_what_is_wrong_is_said(ours: Provider, asks, more: list[str], says: str) -> None:  # type: ignore[no-untyped-def]
+    found = asks(ours, Suspect(), *more)
+    assert isinstance(found.exception, StillwatchError) and says in str(found.exception)
+
+
+def test_bad_lines_are_named(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for line, says in (("{", "not JSON"), ("[1]", "JSON object"), ('{"a": 1}', "text or tokens"),
+                       ('{"tokens": [1.5]}', "list of token ids"), ('{"text": 3}', "text, found int")):  # fmt: skip
+        bad = tmp_path / "bad.jsonl"
+        bad.write_text('{"text": "w001"}\n\n' + line + "\n")
+        found = asks(ours, Suspect(), "--texts", str(bad))
+        assert isinstance(found.exception, StillwatchError)
+        assert says in str(found.exception) and "bad.jsonl:3" in str(found.exception)
+
+
+def test_no_key_stands_in_anything_that_is_printed_or_filed(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
+    found = asks(ours, Suspect(ours.keys[2], lean=3.0), "--json")
+    secrets = [str(part) for key in ours.keys for part in key.reveal()]
+    assert secrets and not any(s in found.output or s in found.stderr for s in secrets)
