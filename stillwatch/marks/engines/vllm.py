@@ -1,10 +1,10 @@
 """vLLM: a file for ``vllm serve MODEL --config FILE``, whose one entry is ``watermark-config``.
 
 The key does not stand on the command line, where every user of the machine could read it in the list of processes.
-Fields as in vllm/config/watermarking.py of vllm-project/vllm (Apache-2.0) at commit 01c268b; nested entries of the
-file become JSON arguments (vllm/utils/argparse_utils.py). `sbw` was not yet in release 0.32.0: check yours. A key is
-one for the whole engine, so accounts of another scope need another engine, and a client can opt out of the mark with
-``watermarking: false`` unless the way in strips that field.
+Fields as in vllm/config/watermarking.py of vllm-project/vllm (Apache-2.0), release 0.33.0; nested entries of the file
+become JSON arguments (vllm/utils/argparse_utils.py). That release does not have `sbw`, whose fields are those of commit
+01c268b: check yours. A key is one for the whole engine, so accounts of another scope need another engine, and a client
+can opt out of the mark with ``watermarking: false`` unless the way in strips that field.
 """
 
 from __future__ import annotations

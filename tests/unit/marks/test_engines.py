@@ -46,13 +46,17 @@ def test_vllm() -> None:
 
 
 def test_sglang() -> None:
-    assert file_of("sglang_gumbel") == {"key": f"{KEY['sglang_gumbel'].reveal()[0]:x}", "context_window": 4}
-    dual = file_of("sglang_dual_gumbel", {"context_window": 2})
+    assert file_of("sglang_gumbel") == {
+        "key": f"{KEY['sglang_gumbel'].reveal()[0]:x}", "context_window": 4, "enforce_all": True
+    }  # fmt: skip
+    dual = file_of("sglang_dual_gumbel", {"context_window": 2, "mixing_probability": 0.25})
+    assert set(dual) == {"key", "key_b", "context_window", "mixing_probability", "enforce_all"}
+    assert (dual["context_window"], dual["mixing_probability"]) == (2, 0.25)
     assert [int(dual["key"], 16), int(dual["key_b"], 16)] == list(KEY["sglang_dual_gumbel"].reveal())
     assert 1 <= len(dual["key"]) <= 16
     found = writer_of("sglang_dual_gumbel")
     assert found
-    assert "--watermark-mixing-probability 0.25" in found[1].start(Path("f"), {"mixing_probability": 0.25})
+    assert found[1].start(Path("f"), {}).endswith(" --enable-watermark --watermark-config f")
 
 
 def test_hugging_face() -> None:
