@@ -1,0 +1,342 @@
+"""Does a corpus carry a mark of one of our keys? Every key that ever served is tried, and all are adjusted for.
+
+A corpus is read in pieces: sums are added up, and a tape for each scheme remembers which pairs were counted, so that
+memory depends on the distinct pairs and not on the text. Keys that were drawn and never served are read beside the
+true ones: where they score as the exact law has it, its tail is the p-value; where they do not, the rank among them is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from inspect import Parameter, signature
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.errors import InputError
+from stillwatch.marks import drawn_keys, table_reading
+from stillwatch.marks import reading as readings
+from stillwatch.marks.keys import MarkKey, Master
+from stillwatch.marks.reading import NEED, Reading
+from stillwatch.marks.register import Serving
+from stillwatch.marks.table_reading import TableReading
+from stillwatch.marks.tape import LIMIT, Ids, Tape
+from stillwatch.marks.widths import for_windows, reader
+from stillwatch.stats.multiplicity import holm
+
+ALPHA = 0.01
+"""Chance, over all keys together, of naming one although the text carries none."""
+POWER = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A key that served, and how its mark is read."""
+
+    serving: Serving
+    key: MarkKey
+    parameters: dict[str, Any]
+    """Of the scheme's `read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A key of the register that cannot be read here."""
+
+    serving: Serving
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a corpus says of one key."""
+
+    serving: Serving
+    pairs: int
+    """Scored: distinct pairs of context and token, or distinct contexts."""
+    need: int
+    """Pairs below which no number is given."""
+    mean: float | None = None
+    """Share of favoured tokens, or the mean score; None with too few pairs, as everything that follows."""
+    chance: float | None = None
+    """What `mean` is expected to be without the mark."""
+    spread: float | None = None
+    """Standard deviation of what one pair adds to `mean`, without the mark."""
+    log_p: float | None = None
+    """Natural logarithm. Of the exact tail, or of the rank where drawn keys say that the tail is not to be believed."""
+    log_p_adjusted: float | None = None
+    """Adjusted over all keys of all schemes that were read (Holm: any dependence)."""
+    exact: bool = True
+    """Whether `log_p` is of the exact tail."""
+    rank: int | None = None
+    """1: no drawn key scores higher on the same text."""
+    drawn: int = 0
+    """Keys drawn for the null."""
+    drawn_say: str = ""
+
+    def carries(self, alpha: float = ALPHA) -> bool:
+        """Whether the text carries this key's mark, as far as an error in a share `alpha` of corpora allows."""
+        return self.log_p_adjusted is not None and self.log_p_adjusted <= math.log(alpha)
+
+
+def candidates(
+    servings: Iterable[Serving],
+    master: Master,
+    *,
+    fingerprints: Sequence[str] = (),
+    schemes: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    cut_outs: bool = False,
+) -> tuple[list[Candidate], list[Unread]]:
+    """Keys of the register, each with the way it is read, and those that cannot be read with the reason.
+
+    Parameters
+    ----------
+    servings
+        Of the register, ended ones too. A key that served twice with the same settings is read once.
+    master
+        From which the keys are derived.
+    fingerprints, schemes
+        Only keys whose fingerprint begins with one of these, and of these schemes; all where empty.
+    parameters
+        Added to those of the register, such as a `vocab_size` that it lacks.
+    cut_outs
+        Documents are pieces of answers: tokens without a whole context are left out.
+
+    Raises
+    ------
+    InputError
+        No key is left, or a fingerprint that was asked for begins no key.
+    """
+    found: dict[str, Candidate] = {}
+    unread: list[Unread] = []
+    asked = [
+        s for s in servings
+        if (not schemes or s.scheme in schemes)
+        and (not fingerprints or any(s.fingerprint.startswith(f) for f in fingerprints))
+    ]  # fmt: skip
+    for wanted in fingerprints:
+        if not wanted or not any(s.fingerprint.startswith(wanted) for s in asked):
+            raise InputError(
+                f"no key of the register begins with {wanted!r}; see: stillwatch watermark key list --all"
+            )
+    for serving in asked:
+        one = _candidate(serving, master, parameters or {}, cut_outs)
+        if isinstance(one, Unread):
+            unread.append(one)
+        else:
+            found.setdefault(f"{serving.fingerprint} {_spelled(one.parameters)}", one)
+    if not asked:
+        named = f" of {', '.join(schemes)}" if schemes else ""
+        raise InputError(f"the register has no key{named}; see: stillwatch watermark key scope SCHEME")
+    return list(found.values()), unread
+
+
+def _candidate(
+    serving: Serving, master: Master, added: Mapping[str, Any], cut_outs: bool
+) -> Candidate | Unread:
+    if serving.master != master.fingerprint:
+        return Unread(serving, f"comes from master {serving.master}, the one given is {master.fingerprint}")
+    module = reader(serving.scheme)
+    key = master.key(serving.scheme, serving.scope)
+    if key.fingerprint != serving.fingerprint:
+        return Unread(serving, "its shape has changed since it was entered")
+    if serving.device != "cpu" and any("CUDA generator" in text for text in module.CARD.assumptions):
+        return Unread(serving, "marked on a GPU, whose generator draws other lists than can be read here")
+    parameters = replace(serving, parameters={**serving.parameters, **added}).for_reader(module.read)
+    for name, parameter in signature(module.read).parameters.items():
+        if parameter.default is Parameter.empty and name not in (*parameters, "tokens", "keys"):
+            return Unread(serving, f"the register has no {name} for it; add --param {name}=VALUE")
+    if cut_outs:
+        parameters = for_windows(serving.scheme, parameters)
+    return Candidate(serving, key, parameters)
+
+
+class Corpus:
+    """A corpus that is read under many keys, in pieces.
+
+    Parameters
+    ----------
+    tried
+        Keys of any schemes; see `candidates`.
+    master
+        Where the drawn keys come from.
+    decoys
+        Drawn keys for each way of reading: 200 or more, or 0 for none. With none the exact tails stand unchecked.
+    limit
+        Distinct pairs to remember, over all schemes together: 16 to 32 bytes each. Behind it pairs are left out and
+        counted in `dropped`.
+
+    Attributes
+    ----------
+    documents, tokens
+        Read so far.
+    """
+
+    def __init__(
+        self, tried: Sequence[Candidate], master: Master, *, decoys: int = 200, limit: int = LIMIT
+    ) -> None:
+        if decoys and decoys < drawn_keys.FEWEST_DECOYS:
+            raise InputError(f"at least {drawn_keys.FEWEST_DECOYS} decoys are needed, or 0; found {decoys}")
+        self.documents = self.tokens = 0
+        by_way: dict[str, list[Candidate]] = {}
+        for one in tried:
+            by_way.setdefault(f"{one.serving.scheme} {_spelled(one.parameters)}", []).append(one)
+        room = max(1, limit // max(1, len(by_way)))
+        self._ways = [_Way(together, master, decoys, room) for together in by_way.values()]
+
+    @property
+    def memory(self) -> int:
+        """Bytes of what is remembered of the text."""
+        return sum(way.tape.memory for way in self._ways)
+
+    @property
+    def dropped(self) -> int:
+        """Pairs that were left out because there was no room to remember them."""
+        return sum(way.tape.dropped for way in self._ways)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Ids have to lie below this; None: no scheme says."""
+        sizes = [way.parameters["vocab_size"] for way in self._ways if "vocab_size" in way.parameters]
+        return min(sizes, default=None)
+
+    def add(self, tokens: Ids, ends: Ids) -> None:
+        """Read some documents, int64 ids one after the other and where each document ends; each only once.
+
+        Raises
+        ------
+        InputError
+            An id is below 0 or outside of a vocabulary.
+        """
+        if not tokens.size:
+            self.documents += len(ends)
+            return
+        for way in self._ways:
+            way.add(tokens, ends)
+        self.documents += len(ends)
+        self.tokens += len(tokens)
+
+    def found(self) -> list[Found]:
+        """What the corpus says of each key so far, in the order of `tried` within each way of reading."""
+        found = [one for way in self._ways for one in way.found()]
+        tested = [i for i, one in enumerate(found) if one.log_p is not None]
+        adjusted = holm(np.array([found[i].log_p for i in tested], np.float64)).tolist()
+        for i, value in zip(tested, adjusted, strict=True):
+            found[i] = replace(found[i], log_p_adjusted=value)
+        return found
+
+    def best(self, tokens: Ids) -> tuple[Found | None, int]:
+        """The key with the smallest p on one document by itself, and how many keys had enough text there.
+
+        The p is that of the exact tail for this key alone; it is of the smallest of so many. Nothing is remembered.
+        """
+        each = [way.best(tokens) for way in self._ways] if tokens.size else []
+        found = [one for one, _ in each if one is not None and one.log_p is not None]
+        return min(found, key=lambda one: one.log_p or 0.0, default=None), sum(n for _, n in each)
+
+
+class _Way:
+    """Keys of one scheme with one set of parameters, read together."""
+
+    def __init__(self, tried: Sequence[Candidate], master: Master, decoys: int, limit: int) -> None:
+        first = tried[0]
+        self.tried, self.parameters = tried, first.parameters
+        self.module: ModuleType = reader(first.serving.scheme)
+        self.true = [one.key.as_read() for one in tried]
+        drawn = master.decoys(first.serving.scheme, first.serving.scope, decoys) if decoys else ()
+        self.keys = [*self.true, *(key.as_read() for key in drawn)]
+        self.tape = Tape(limit)
+        self.sum: Reading | TableReading | None = None
+
+    def add(self, tokens: Ids, ends: Ids) -> None:
+        read = self.module.read(tokens, self.keys, ends=ends, tape=self.tape, **self.parameters)
+        self.sum = read if self.sum is None else together([self.sum, read])
+
+    def found(self) -> list[Found]:
+        return _judged(self.sum, self.tried)
+
+    def best(self, tokens: Ids) -> tuple[Found | None, int]:
+        read = self.module.read(tokens, self.true, **self.parameters)
+        enough = np.flatnonzero(read.scored >= NEED)
+        if not enough.size:
+            return None, 0
+        if (read.scored[enough] == read.scored[enough[0]]).all():  # then p falls as the statistic rises
+            kept = enough[np.argmax(read.statistic[enough])][None]
+        else:
+            kept = enough
+        found = _judged(only(read, kept), [self.tried[i] for i in kept.tolist()])
+        return min(found, key=lambda one: one.log_p or 0.0), int(enough.size)
+
+
+def _judged(read: Reading | TableReading | None, tried: Sequence[Candidate]) -> list[Found]:
+    """What a reading of the true keys, and of drawn ones behind them, says of each of the former."""
+    n = len(tried)
+    if read is None:
+        return [Found(one.serving, 0, NEED) for one in tried]
+    enough = np.flatnonzero(read.scored >= NEED)
+    found = [Found(one.serving, int(read.scored[i]), NEED) for i, one in enumerate(tried)]
+    if not (enough < n).any():
+        return found
+    some = only(read, enough)
+    logs, means = drawn_keys.log_pvalues(some), some.statistic / (some.scored * some.draws)
+    chance, spread = drawn_keys.chance_of(some), drawn_keys.spread_of(some)
+    drawn = np.sort(logs[enough >= n])
+    sound, said = True, ""
+    if drawn.size > 1:
+        sound, said = drawn_keys.calibrated(drawn_keys.standardised(some)[enough >= n])
+    for place, i in enumerate(enough[enough < n].tolist()):
+        rank = 1 + int(np.searchsorted(drawn, logs[place], "right")) if drawn.size else None
+        by_rank = not sound and rank is not None
+        log_p = math.log(rank / (drawn.size + 1)) if by_rank and rank else float(logs[place])
+        found[i] = replace(
+            found[i], mean=float(means[place]), chance=chance, spread=spread, log_p=log_p,
+            exact=not by_rank, rank=rank, drawn=int(drawn.size), drawn_say=said,
+        )  # fmt: skip
+    return found
+
+
+def together(parts: Sequence[Reading | TableReading]) -> Reading | TableReading:
+    """The readings of pieces as one; see `reading.together`."""
+    if any(isinstance(part, TableReading) for part in parts):
+        return table_reading.together([part for part in parts if isinstance(part, TableReading)])
+    return readings.together([part for part in parts if isinstance(part, Reading)])
+
+
+def only(read: Reading | TableReading, keys: NDArray[np.intp]) -> Reading | TableReading:
+    """A reading of some of its keys."""
+    return replace(read, scored=read.scored[keys], statistic=read.statistic[keys])
+
+
+def detectable(found: Found, keys: int, *, alpha: float = ALPHA, power: float = POWER) -> float | None:
+    """By how much `mean` would have to lie above `chance` for this key to be named with probability `power`.
+
+    By the normal approximation, so about; None where the pairs are too few for a number.
+    """
+    if found.spread is None:
+        return None
+    return _sum_of_quantiles(keys, alpha, power) * found.spread / math.sqrt(found.pairs)
+
+
+def pairs_needed(
+    found: Found, strength: float, keys: int, *, alpha: float = ALPHA, power: float = POWER
+) -> int | None:
+    """Pairs at which a mark of this strength (`mean` less `chance`) is named with probability `power`; about."""
+    if found.spread is None or strength <= 0:
+        return None
+    return max(found.need, math.ceil((_sum_of_quantiles(keys, alpha, power) * found.spread / strength) ** 2))
+
+
+def _sum_of_quantiles(keys: int, alpha: float, power: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.isf(alpha / max(1, keys)) + norm.isf(1 - power))
+
+
+def _spelled(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True, default=str)
