@@ -14,9 +14,7 @@ from stillwatch.cli._options import HOME, ByOption, JsonOption, StoreOption, Wor
 from stillwatch.cli.watermark_keys import CommandOption, KeyOption, master_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stillwatch.attribution.attribute import Row
+    from stillwatch.attribution.asking import Asked
     from stillwatch.attribution.candidates import Candidates
     from stillwatch.attribution.plan import Plan
     from stillwatch.attribution.suspect import Suspect
@@ -95,6 +93,7 @@ def attribute(
     store: StoreOption = "",
 ) -> None:
     """Was this model trained on what we served? Tests that rest on randomness of ours: marks, twins, canaries."""
+    from stillwatch.attribution.asking import tests
     from stillwatch.attribution.attribute import adjusted, finding
     from stillwatch.attribution.plan import Plan, digest_of_model, keys_of
     from stillwatch.errors import InputError
@@ -124,7 +123,12 @@ def attribute(
     base = _model(reference, dtype) if reference else None
     opened = _commit(plan, case, by, workspace, store)
     with output.progress("asking") as update:
-        rows = adjusted(_tests(asked, ready, groups, base, seed, update))
+        rows = adjusted(
+            tests(
+                asked, ready, groups, reference=base, seed=seed,
+                on_asked=lambda done, total: update(done / max(total, 1), f"{done:,} of {total:,} documents"),
+            )
+        )  # fmt: skip
     run = _run(plan, seed)
     found = finding(rows, plan, run=run.id, notes=notes)
     if opened:
@@ -149,12 +153,13 @@ def _materials(
     key: Path | None,
     key_command: str,
     workspace: Path,
-) -> tuple[_asked.Asked, list[Candidates], list[str]]:
+) -> tuple[Asked, list[Candidates], list[str]]:
     """What is asked, the keys it is held against, and what had to be left out."""
+    from stillwatch.attribution.asking import Asked, from_ledger
     from stillwatch.attribution.candidates import candidates
     from stillwatch.errors import InputError
 
-    asked, groups, notes = _asked.Asked(), [], []
+    asked, groups, notes = Asked(), [], []
     folder = ledger or workspace / "marks" / "ledger"
     if folder.exists() or probe or texts or ask:
         master = master_of(key, key_command, workspace)
@@ -162,7 +167,8 @@ def _materials(
         groups, notes = candidates(servings, master, decoys=decoys)
         if folder.exists():
             marks = [name for g in groups for name in g.keys]
-            _asked.from_ledger(asked, folder, master, marks, limit=limit, seed=seed, prompts=prompts)
+            known = _asked.prompts_by_exchange(prompts) if prompts else {}
+            from_ledger(asked, folder, master, marks, limit=limit, seed=seed, prompts=known)
         elif ledger:
             raise InputError(f"{ledger}: there is no ledger")
     for path, take in ((probe, _asked.from_probe), (texts, _asked.from_texts), (ask, _asked.from_prompts)):
@@ -217,92 +223,6 @@ def _model(path: Path, dtype: str) -> Model:
             "an endpoint cannot be asked yet; record its answers, or give the text that it wrote: --texts"
         )
     return Recorded(path) if path.suffix == ".jsonl" else Local(path, dtype=dtype)
-
-
-def _tests(
-    asked: _asked.Asked,
-    suspect: Suspect,
-    groups: list[Candidates],
-    base: Model | None,
-    seed: int,
-    update: Callable[[float, str], None],
-) -> list[Row]:
-    from stillwatch.attribution.attribute import of_predictions, of_texts, one
-    from stillwatch.attribution.preferences import preferences
-    from stillwatch.attribution.randomized import twins
-
-    lists = (
-        ("served answers", asked.served, True),
-        ("fresh marked text", asked.fresh, True),
-        ("plain text", asked.plain, False),
-    )
-    total = sum(len(d) for _, d, _ in lists) + len(asked.twins) + len(asked.prompts)
-    done = 0
-
-    def read(n: int) -> None:
-        nonlocal done
-        done += n
-        update(done / max(total, 1), f"{done:,} of {total:,} documents")
-
-    rows: list[Row] = []
-    for kind, documents, marked in lists:
-        if documents:
-            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups, marked=marked)
-    if asked.written:
-        before = suspect.cut([_asked.plain_document(p) for p in asked.written_after])
-        rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)
-    if asked.prompts:
-        before = suspect.cut([_asked.plain_document(p) for p in asked.prompts])
-        rows += of_texts("its own answers", _answers(suspect, asked.prompts, seed, read), groups, prompts=before)
-    if asked.twins:
-        rows.append(
-            one(
-                "served twins",
-                lambda: twins.test(preferences(suspect.model, asked.twins, reference=base, on_read=read)),
-            )
-        )
-    if asked.canaries:
-        rows += _canaries(asked, suspect, seed)
-    return rows
-
-
-def _answers(
-    suspect: Suspect, prompts: list[str], seed: int, read: Callable[[int], None]
-) -> list[Any]:
-    """The suspect's answers to prompts, in the teacher's ids."""
-    texts = []
-    for first in range(0, len(prompts), 8):
-        piece = prompts[first : first + 8]
-        given = suspect.model.complete(piece, max_tokens=_asked.PROMPT_TOKENS, seed=seed + first)
-        texts += [answers[0].text for answers in given]
-        read(len(piece))
-    return suspect.cut([_asked.plain_document(t) for t in texts])
-
-
-def _canaries(asked: _asked.Asked, suspect: Suspect, seed: int) -> list[Row]:
-    import numpy as np
-
-    from stillwatch.attribution.attribute import one
-    from stillwatch.attribution.randomized import canaries as ranked
-    from stillwatch.marks.canaries import scores
-
-    probes = asked.canaries
-    assert probes is not None
-    every = [*probes.planted, *probes.controls]
-    asked_once = {p.canary.ask: p.canary.id for p in every}
-    given = suspect.model.complete(
-        list(asked_once), max_tokens=_asked.PROMPT_TOKENS, samples=probes.repeats, seed=seed
-    )
-    answers = {name: [a.text for a in g] for name, g in zip(asked_once.values(), given, strict=True)}
-
-    def ranked_of(part: Any) -> Any:
-        planted, decoys = scores(part, answers)
-        return ranked.test(np.array(planted), np.array(decoys).reshape(len(planted), -1))
-
-    return [
-        one("canaries", lambda: ranked_of(probes.planted)),
-        one("canaries, controls", lambda: ranked_of(probes.controls), claims=False),
-    ]
 
 
 def _commit(plan: Plan, case: str, by: str, workspace: Path, store: str) -> str:

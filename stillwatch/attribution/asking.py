@@ -1,0 +1,185 @@
+"""Everything that a suspect is asked, and the rows of results that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.attribution.attribute import Row, of_predictions, of_texts, one
+from stillwatch.attribution.candidates import Candidates
+from stillwatch.attribution.plan import probe
+from stillwatch.attribution.preferences import preferences
+from stillwatch.attribution.randomized import canaries as ranked
+from stillwatch.attribution.randomized import twins
+from stillwatch.attribution.served import marked, with_twins
+from stillwatch.attribution.suspect import Document, Suspect
+from stillwatch.marks.canaries import ProbeSet, scores
+from stillwatch.marks.keys import Master
+from stillwatch.marks.ledger import Ledger
+from stillwatch.models.protocol import Model
+from stillwatch.records import TestResult
+
+ANSWER_TOKENS = 160
+"""Tokens of an answer that a suspect is asked for."""
+AT_ONCE = 8
+Told = Callable[[int, int], None]
+"""Called with the number of documents asked so far, and of all."""
+
+
+@dataclass
+class Asked:
+    """Everything that the tests of a plan ask."""
+
+    served: list[Document] = field(default_factory=list)
+    plain: list[Document] = field(default_factory=list)
+    fresh: list[Document] = field(default_factory=list)
+    """Probes that carry a mark and were served to nobody."""
+    twins: list[tuple[str, str, str]] = field(default_factory=list)
+    written: list[Document] = field(default_factory=list)
+    """Text that the suspect wrote before."""
+    written_after: list[str] = field(default_factory=list)
+    """The prompts of `written`, or none at all."""
+    prompts: list[str] = field(default_factory=list)
+    """To be asked now."""
+    canaries: ProbeSet | None = None
+
+    @property
+    def total(self) -> int:
+        """Documents that the suspect reads or writes."""
+        return sum(map(len, (self.served, self.fresh, self.plain, self.twins, self.prompts)))
+
+    def probes(self) -> dict[str, dict[str, Any]]:
+        """The part of a plan that names them."""
+        lists: dict[str, tuple[str, Sequence[Any]]] = {
+            "served answers": ("predictions after what was served", [_said(d) for d in self.served]),
+            "fresh marked text": ("predictions after it", [_said(d) for d in self.fresh]),
+            "plain text": ("predictions after it", [_said(d) for d in self.plain]),
+            "its own text": ("marks in it", [_said(d) for d in self.written]),
+            "its own answers": ("marks in answers to these prompts", self.prompts),
+            "served twins": ("which of the two it prefers", self.twins),
+        }
+        found = {name: probe(what, items) for name, (what, items) in lists.items() if items}
+        if self.canaries:
+            found["canaries"] = probe("which way it says them", self.canaries.questions())
+            found["canaries"]["commitment"] = self.canaries.commitment()
+        return found
+
+
+def from_ledger(
+    asked: Asked,
+    folder: Path,
+    master: Master,
+    marks: Sequence[str],
+    *,
+    limit: int,
+    seed: int = 0,
+    prompts: Mapping[str, str] | None = None,
+) -> None:
+    """Add the served answers and twins of a ledger.
+
+    Parameters
+    ----------
+    marks
+        Fingerprints of the keys whose answers are taken, at most `limit` of each; ten times as many twins.
+    prompts
+        Exchange id -> prompt, for twins, as far as they are known.
+
+    Raises
+    ------
+    InputError, IntegrityError
+        As `stillwatch.marks.ledger.Ledger`; a twin that is not as its coin fell.
+    """
+    known = prompts or {}
+    with Ledger(folder, master) as ledger:
+        for one_ in marked(ledger, marks, limit=limit, seed=seed):
+            asked.served.append(Document(one_.text, one_.tokens, marked=True))
+        for one_ in with_twins(ledger, limit=10 * limit, seed=seed):
+            asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
+
+
+def tests(
+    asked: Asked,
+    suspect: Suspect,
+    groups: Sequence[Candidates],
+    *,
+    reference: Model | None = None,
+    seed: int = 0,
+    on_asked: Told = lambda done, total: None,
+) -> list[Row]:
+    """Ask all of it; one row for each test and key, see `attribute.adjusted`.
+
+    Parameters
+    ----------
+    reference
+        A model that saw none of our answers, for the test of twins.
+    seed
+        Of the suspect's sampling.
+    """
+    done = 0
+
+    def read(n: int) -> None:
+        nonlocal done
+        done += n
+        on_asked(done, asked.total)
+
+    rows: list[Row] = []
+    for kind, documents, carries in (
+        ("served answers", asked.served, True),
+        ("fresh marked text", asked.fresh, True),
+        ("plain text", asked.plain, False),
+    ):
+        if documents:
+            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups, marked=carries)
+    if asked.written:
+        before = suspect.cut([Document(p, None) for p in asked.written_after])
+        rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)
+    if asked.prompts:
+        before = suspect.cut([Document(p, None) for p in asked.prompts])
+        rows += of_texts(
+            "its own answers", _answers(suspect, asked.prompts, seed, read), groups, prompts=before
+        )
+    if asked.twins:
+        liked = preferences(suspect.model, asked.twins, reference=reference, on_read=read)
+        rows.append(one("served twins", lambda: twins.test(liked)))
+    if asked.canaries:
+        rows += _canaries(asked.canaries, suspect, seed)
+    return rows
+
+
+def _answers(
+    suspect: Suspect, prompts: Sequence[str], seed: int, read: Callable[[int], None]
+) -> list[NDArray[np.int64]]:
+    """The suspect's answers to prompts, in the teacher's ids."""
+    texts = []
+    for first in range(0, len(prompts), AT_ONCE):
+        piece = prompts[first : first + AT_ONCE]
+        given = suspect.model.complete(piece, max_tokens=ANSWER_TOKENS, seed=seed + first)
+        texts += [answers[0].text for answers in given]
+        read(len(piece))
+    return suspect.cut([Document(t, None) for t in texts])
+
+
+def _canaries(probes: ProbeSet, suspect: Suspect, seed: int) -> list[Row]:
+    asked_once = {p.canary.ask: p.canary.id for p in (*probes.planted, *probes.controls)}
+    given = suspect.model.complete(
+        list(asked_once), max_tokens=ANSWER_TOKENS, samples=probes.repeats, seed=seed
+    )
+    answers = {name: [a.text for a in g] for name, g in zip(asked_once.values(), given, strict=True)}
+
+    def ranked_of(part: Any) -> TestResult:
+        planted, decoys = scores(part, answers)
+        return ranked.test(np.array(planted), np.array(decoys).reshape(len(planted), -1))
+
+    return [
+        one("canaries", lambda: ranked_of(probes.planted)),
+        one("canaries, controls", lambda: ranked_of(probes.controls), claims=False),
+    ]
+
+
+def _said(document: Document) -> NDArray[np.int64] | str:
+    return document.text or "" if document.tokens is None else document.tokens
