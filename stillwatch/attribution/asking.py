@@ -18,6 +18,7 @@ from stillwatch.attribution.randomized import canaries as ranked
 from stillwatch.attribution.randomized import twins
 from stillwatch.attribution.served import marked, with_twins
 from stillwatch.attribution.suspect import Document, Suspect
+from stillwatch.errors import AccessError
 from stillwatch.marks.canaries import ProbeSet, scores
 from stillwatch.marks.keys import Master
 from stillwatch.marks.ledger import Ledger
@@ -26,6 +27,8 @@ from stillwatch.records import TestResult
 
 ANSWER_TOKENS = 160
 """Tokens of an answer that a suspect is asked for."""
+SAMPLES = 4
+"""Answers to each prompt of a twin, where text is all that a suspect gives."""
 AT_ONCE = 8
 Told = Callable[[int, int], None]
 """Called with the number of documents asked so far, and of all."""
@@ -144,11 +147,28 @@ def tests(
             "its own answers", _answers(suspect, asked.prompts, seed, read), groups, prompts=before
         )
     if asked.twins:
-        liked = preferences(suspect.model, asked.twins, reference=reference, on_read=read)
-        rows.append(one("served twins", lambda: twins.test(liked)))
+        rows.append(_twins(asked, suspect, reference, seed, read))
     if asked.canaries:
         rows += _canaries(asked.canaries, suspect, seed)
     return rows
+
+
+def _twins(
+    asked: Asked, suspect: Suspect, reference: Model | None, seed: int, read: Callable[[int], None]
+) -> Row:
+    """By log-probabilities, or, where the suspect gives none, by what it answers to the prompts that are known."""
+    try:
+        liked = preferences(suspect.model, asked.twins, reference=reference, on_read=read)
+    except AccessError as refused:
+        known = [pair for pair in asked.twins if pair[0]]
+        if not known:
+            return Row("served twins", why=f"{refused}; and no prompt is known that it could answer")
+        prompts, served, withheld = (list(part) for part in zip(*known, strict=True))
+        given = suspect.model.complete(prompts, max_tokens=ANSWER_TOKENS, samples=SAMPLES, seed=seed)
+        read(len(asked.twins))
+        nearer = twins.nearer([[a.text for a in answers] for answers in given], served, withheld)
+        return one("served twins, by text", lambda: twins.test(nearer))
+    return one("served twins", lambda: twins.test(liked))
 
 
 def _answers(

@@ -116,6 +116,32 @@ def test_what_was_recorded_is_not_asked_again(ours: Provider, asks, tmp_path: Pa
     assert isinstance(other.exception, StillwatchError) and "another model" in str(other.exception)
 
 
+def test_a_suspect_that_only_talks_is_asked_for_answers(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from stillwatch.errors import AccessError
+    from stillwatch.models.protocol import Answer
+
+    said = dict(zip((f"p {i}" for i in range(len(ours.served))), ours.served, strict=True))
+    rows = [{"exchange_id": f"t-{i}", "prompt": f"p {i}"} for i in range(len(ours.served))]
+    prompts = write(tmp_path / "prompts.jsonl", rows)
+
+    class Talks(Suspect):
+        def score(self, pairs):  # type: ignore[no-untyped-def]
+            raise AccessError("it gives no log-probabilities")
+
+        def complete(self, prompts, *, max_tokens, temperature=1.0, top_p=1.0, samples=1, seed=0):  # type: ignore[no-untyped-def]
+            return [
+                [Answer(" ".join(said[p].split()[:12]) if self.lean else "w001")] * samples for p in prompts
+            ]
+
+    told = json.loads(asks(ours, Talks(lean=1e-9), "--prompts", str(prompts), "--json").stdout)["finding"]
+    (twins,) = [t for t in told["details"]["tests"] if t["kind"] == "served twins, by text"]
+    assert twins["log10_p_after_holm"] < -5
+    silent = json.loads(asks(ours, Talks(), "--json").stdout)["finding"]
+    assert "no prompt is known" in next(
+        t["why"] for t in silent["details"]["tests"] if t["kind"] == "served twins"
+    )
+
+
 def test_a_finding_is_filed_with_its_plan(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
     found = asks(ours, Suspect(ours.keys[2], lean=3.0), "--case", "new")
     assert found.exit_code == 0 and "filed in C-1" in found.stderr and "case report C-1" in found.output
