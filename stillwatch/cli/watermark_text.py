@@ -468,7 +468,7 @@ def mark(
             f"key {serving.fingerprint} comes from master {serving.master}; the one given is {master.fingerprint}"
         )
     local = Local(model, dtype=dtype, batch=batch)
-    settings = {n: v for n, v in serving.parameters.items() if n != "vocab_size"}
+    settings = _at_generation(serving.scheme, serving.parameters)
     local.mark = marking(serving.scheme, drawn, settings, rng=np.random.default_rng(seed))
     answers = local.complete(
         asked, max_tokens=max_tokens, temperature=temperature, top_p=top_p, samples=samples, seed=seed
@@ -493,6 +493,18 @@ def mark(
     ids = [np.array(one.tokens, np.int64) for row in answers for one in row]
     corpus.add(np.concatenate(ids), np.cumsum([len(one) for one in ids], dtype=np.int64))
     _read_back(corpus.found()[0], out, model, workspace)
+
+
+def _at_generation(scheme: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of the register without those that only a reader takes, such as `vocab_size`."""
+    from inspect import signature
+
+    from stillwatch.marks.widths import reader
+
+    module = reader(scheme)
+    both = {"alpha", "context_history_size", "max_contexts"}
+    dropped = set(signature(module.read).parameters) - set(signature(module.mark).parameters) - both
+    return {name: value for name, value in parameters.items() if name not in dropped}
 
 
 def _prompts(file: str) -> list[str]:

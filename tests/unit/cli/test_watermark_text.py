@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -288,3 +289,57 @@ def test_interrupted_it_says_so(workspace: Path, tmp_path: Path) -> None:
         run.send_signal(signal.SIGINT)
         _, errors = run.communicate(timeout=30)
     assert run.returncode == 130 and b"interrupted" in errors and b"Traceback" not in errors
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of random weights that writes 211 words."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    torch = pytest.importorskip("torch", reason="needs stillwatch[models]")
+    transformers = pytest.importorskip("transformers", reason="needs stillwatch[models]")
+    tokenizers = pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
+    place = tmp_path_factory.mktemp("model")
+    words = {f"w{i}": i for i in range(211)}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w1"))
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="w0").save_pretrained(place)
+    torch.manual_seed(1)
+    config = transformers.LlamaConfig(
+        vocab_size=211, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize(
+    "scheme", ["vllm_gumbel", "transformers_red_green", "synthid_table", "sglang_gumbel", "markllm_kgw"]
+)
+def test_marked_answers_are_read_back_and_detected(model: Path, tmp_path: Path, scheme: str) -> None:
+    assert typed(tmp_path, "key", "new").exit_code == 0
+    more = ("--param", "vocab_size=211") if scheme == "markllm_kgw" else ()
+    assert typed(tmp_path, "key", "scope", scheme, "--tenant", "o-1", "--device", "cpu", *more).exit_code == 0
+    fingerprint = Master.from_file(tmp_path / "marks" / "key").key(scheme, Scope(tenant="o-1")).fingerprint
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"w{i} w{i + 1} w7"}) + "\n" for i in range(2, 12)))
+    out = tmp_path / "out.jsonl"
+    words = ("mark", fingerprint[:8], "--model", model, "--prompts", prompts, "--samples", 2)
+    done = typed(tmp_path, *words, "--max-tokens", 60, "--out", out)
+    assert done.exit_code == 0, (done.exception, done.output)
+    assert "Read back:" in done.stdout and "rank 1 of 201" in done.stdout
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(answers) == 20 and {a["key"] for a in answers} == {fingerprint}
+    assert all(a["scheme"] == scheme and a["tokens"] and a["text"] and a["prompt"] for a in answers)
+    done = typed(tmp_path, "detect", out, "--tokenizer", model, "--json")
+    (row,) = [row for row in said(done) if row["kind"] == "key"]
+    assert row["carries"] and row["log10_p"] < -5
+    assert "not written over" in refused(typed(tmp_path, *words, "--out", out))
+
+
+def test_what_mark_needs(model: Path, workspace: Path) -> None:
+    second = Master.from_file(workspace / "marks" / "key").key("vllm_gumbel", Scope(tenant="o-2")).fingerprint
+    assert "give a --prompt" in refused(typed(workspace, "mark", second, "--model", model))
+    told = refused(typed(workspace, "mark", "zz", "--model", model, "--prompt", "w1"))
+    assert "0 keys in use" in told
+    done = typed(workspace, "mark", second, "--model", model, "--prompt", "w3", "--max-tokens", 8)
+    assert len(said_of(done)) == 1 and "Too little text to read the mark back" in done.stderr
