@@ -54,12 +54,16 @@ class Case:
 
     def predictions(self, rng: np.random.Generator, n: int, key: Any | None) -> np.ndarray:
         """Windows (n, width + 1): random contexts, then a token by frequency, or by the mark of `key`."""
-        context = rng.integers(1, VOCABULARY, (n, self.width))
-        logits = -1.1 * np.log(np.arange(2.0, VOCABULARY + 2)) + rng.normal(0.0, 1.0, (n, VOCABULARY))
-        best = sampled(rng, logits)
+        context, usual = (
+            rng.integers(1, VOCABULARY, (n, self.width)),
+            -1.1 * np.log(np.arange(2.0, VOCABULARY + 2)),
+        )
+        shares = np.cumsum(np.exp(usual))
+        best = np.searchsorted(shares, rng.random(n) * shares[-1])
         if key is not None:
             at = np.flatnonzero(rng.random(n) < self.share)
-            best[at] = self.choose(rng, logits[at], context[at], key)
+            logits = usual + rng.normal(0.0, 1.0, (at.size, VOCABULARY))
+            best[at] = self.choose(rng, logits, context[at], key)
         return np.column_stack([context, best])
 
     def log_pvalues(self, windows: np.ndarray, keys: list[Any]) -> np.ndarray:
@@ -83,7 +87,7 @@ CASES = {
         1,
         {"vocab_size": VOCABULARY},
         0,
-        0.15,
+        0.3,
         lambda rng, logits, context, key: sampled(
             rng, transformers_red_green.mark(logits, context, key, delta=2.0)
         ),
