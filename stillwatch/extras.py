@@ -9,6 +9,7 @@ from stillwatch.errors import MissingExtra
 
 EXTRA_OF: dict[str, str] = {
     "gguf": "models",
+    "llama_cpp": "llama-cpp",
     "pg8000": "postgres",
     "pymisp": "sharing",
     "rfc3161_client": "timestamp",
