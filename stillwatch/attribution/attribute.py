@@ -23,6 +23,7 @@ from stillwatch.marks.tape import Tape
 from stillwatch.marks.widths import for_windows, reader, width_of
 from stillwatch.models.protocol import Forced
 from stillwatch.records import Decision, Excluded, Finding, TestResult
+from stillwatch.stats.combine import p_to_e
 from stillwatch.stats.multiplicity import holm
 
 DOUBT = 0.05
@@ -108,32 +109,41 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, log_adjusted=by_place.get(i)) for i, row in enumerate(rows)]
 
 
-def finding(rows: Sequence[Row], plan: Plan, *, run: str, notes: Sequence[str] = ()) -> Finding:
+def finding(
+    rows: Sequence[Row], plan: Plan, *, run: str, notes: Sequence[str] = (), evidence: Sequence[str] = ()
+) -> Finding:
     """One finding of all rows (`adjusted`): supported, not supported, inconclusive or not tested.
 
     Parameters
     ----------
     notes
         What could not be read or asked, in sentences.
+    evidence
+        SHA-256 of what was filed before, such as the plan.
     """
     told = [row for row in rows if row.log_adjusted is not None]
     passed = [row for row in told if row.log_adjusted <= math.log(plan.alpha)]  # type: ignore[operator]
     broken = [row for row in rows if not row.claims and row.result and _found(row.result)]
     scopes = list(dict.fromkeys(row.scope for row in passed if row.scope))
     decision = _decision(told, passed, broken)
-    least = min((row.log_adjusted for row in told), default=0.0)  # type: ignore[type-var]
+    # Bonferroni for the smallest of all is a p-value of "it depends on nothing of ours"; reports speak of e-values.
+    least = float(min((row.log_adjusted for row in told), default=0.0))  # type: ignore[type-var]
     return Finding(
         subject=plan.suspect["name"],
         claim=_claim(decision, scopes),
         decision=decision,
         results=tuple(row.result for row in _shown(rows) if row.result),
         family=f"{len(told)} tests and keys of the plan, Holm; supported at {plan.alpha:g} or below",
+        log_evalue=p_to_e(least) if told else None,
+        log_evalue_needed=p_to_e(math.log(plan.alpha)) if told else None,
         alternatives=_alternatives(),
         limits=tuple(_limits(decision, rows, broken, notes)),
+        evidence=tuple(evidence),
         run=run,
         details={
+            "about": "model",
             "plan": plan.commitment(),
-            "smallest_log10_p_after_holm": round(float(least or 0.0) / math.log(10), 2),
+            "smallest_log10_p_after_holm": round(least / math.log(10), 2),
             "scopes": scopes,
             "tests": [_as_json(row) for row in rows],
         },
@@ -246,6 +256,9 @@ def _limits(
         if row.result and any(a.status == "violated" for a in row.result.assumptions):
             yield f"{row.kind}: the exact tail did not hold under drawn keys; p is the rank among them."
             break
+    for row in rows:
+        if row.result is None:
+            yield f"not tested: {row.kind}{f', {row.scope}' if row.scope else ''}: {row.why}"
     yield from notes
 
 

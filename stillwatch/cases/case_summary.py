@@ -51,7 +51,11 @@ def summary(case: Case, ordered: Sequence[Finding], lang: Language) -> Section:
     if len(supported) > TOLD:
         blocks.append(Paragraph(lang.say("report.more_supported", n=len(supported) - TOLD), (case.id,)))
     blocks += _no_longer(case, [f for f in ordered if f.id in gone and f.decision == "supported"], lang)
-    blocks.append(Paragraph(lang.say("report.not_said")))
+    models = [f for f in case.findings if f.details.get("about") == "model"]
+    if len(models) < len(case.findings) or not models:
+        blocks.append(Paragraph(lang.say("report.not_said")))
+    if models:
+        blocks.append(Paragraph(lang.say("report.not_said_model")))
     return Section(lang.say("report.summary"), tuple(blocks), mark="summary")
 
 

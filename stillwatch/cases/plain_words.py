@@ -58,7 +58,8 @@ def plain_table(finding: Finding, lang: Language, cards: Mapping[str, Card]) -> 
     if not rows:
         return None
     head = tuple(lang.say(f"column.{c}") for c in ("looked_at", "found", "says"))
-    return Table(lang.say("finding.plain_table"), head, tuple(rows), (finding.id,))
+    about = "plain_table" if "acts_as_one" in finding.details else "plain_other"
+    return Table(lang.say(f"finding.{about}"), head, tuple(rows), (finding.id,))
 
 
 def _row(result: TestResult, lang: Language, cards: Mapping[str, Card]) -> tuple[Text, Text, Text]:

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def report_of(held: Case, *, day: date, language: str, by: str) -> Document:
-    """The report of a case, with the cards of every signal."""
+    """The report of a case, with the cards of every method that findings rest on."""
     from stillwatch.cases.case_report import case_report
 
     return case_report(held, today=day, created_at=now(), cards=cards(), language_code=language, author=by)
 
 
 def cards() -> list[Card]:
-    """The card of every signal."""
+    """The card of every method that findings rest on."""
     from stillwatch import plugins
 
-    return [signal.CARD for signal in plugins.find("campaigns.signals").values()]
+    rooms = ("campaigns.signals", "attribution.randomized")
+    return [method.CARD for room in rooms for method in plugins.find(room).values()]
 
 
 def report_name(document: Document, case: str) -> str:

@@ -28,7 +28,8 @@ def attribution(found: Finding, rows: Sequence[Row], case: str) -> None:
     output.line()
     _say(f"{found.decision.capitalize()}: {found.claim}")
     for limit in found.limits:
-        _say(limit)
+        if not limit.startswith("not tested: "):  # the table has it
+            _say(limit)
     _say(
         "Innocent ways to the same trace: "
         + "; ".join(one.name for one in found.alternatives if not one.excluded)

@@ -121,7 +121,7 @@ def attribute(
     plan = Plan({"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), seed)
     ready = _suspect(suspect, digest, tokenizer, suspect_tokenizer, record, dtype)
     base = _model(reference, dtype) if reference else None
-    opened = _commit(plan, case, by, workspace, store)
+    opened, filed = _commit(plan, case, by, workspace, store)
     with output.progress("asking") as update:
         rows = adjusted(
             tests(
@@ -130,7 +130,7 @@ def attribute(
             )
         )  # fmt: skip
     run = _run(plan, seed)
-    found = finding(rows, plan, run=run.id, notes=notes)
+    found = finding(rows, plan, run=run.id, notes=notes, evidence=filed)
     if opened:
         _file(opened, run, found, by, workspace, store)
     if json:
@@ -225,9 +225,12 @@ def _model(path: Path, dtype: str) -> Model:
     return Recorded(path) if path.suffix == ".jsonl" else Local(path, dtype=dtype)
 
 
-def _commit(plan: Plan, case: str, by: str, workspace: Path, store: str) -> str:
-    """Show the digest of the plan, and file the plan in the case, before anything is asked; the case's id."""
-    commitment = plan.commitment()
+def _commit(plan: Plan, case: str, by: str, workspace: Path, store: str) -> tuple[str, list[str]]:
+    """Show the digest of the plan, and file the plan in the case, before anything is asked.
+
+    Returns the case's id, and the sha256 of what was filed.
+    """
+    commitment, filed = plan.commitment(), []
     if case:
         with _filing.store(workspace, store, create=True) as cases:
             if case == _filing.NEW:
@@ -236,14 +239,15 @@ def _commit(plan: Plan, case: str, by: str, workspace: Path, store: str) -> str:
                     subjects=[plan.suspect["name"]],
                     by=_filing.whoever(by),
                 ).id
-            cases.add_evidence(
+            kept = cases.add_evidence(
                 case, json_.dumps(asdict(plan), sort_keys=True, indent=1).encode(),
                 media_type="application/json", role="plan of an attribution", origin=f"plan {commitment[:12]}",
                 by=_filing.whoever(by), personal_data=False,
             )  # fmt: skip
+            filed.append(kept.sha256)
     where = f" (filed in {case})" if case else ""
     output.note(f"plan committed before the first question: sha256 {commitment}{where}")
-    return case
+    return case, filed
 
 
 def _run(plan: Plan, seed: int) -> Run:
