@@ -32,6 +32,8 @@ from stillwatch.stats.multiplicity import holm
 ALPHA = 0.01
 """Chance, over all keys together, of naming one although the text carries none."""
 POWER = 0.9
+LISTS_TOGETHER = 1 << 21
+"""Tokens that wait until a scheme of permuted lists is read: a list costs the same for one token as for a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,9 @@ class Corpus:
         return min(sizes, default=None)
 
     def add(self, tokens: Ids, ends: Ids) -> None:
-        """Read some documents, int64 ids one after the other and where each document ends; each only once.
+        """Read some documents, int64 ids one after the other and where each document ends.
+
+        The arrays may be read later; do not change them.
 
         Raises
         ------
@@ -253,12 +257,28 @@ class _Way:
         self.keys = [*self.true, *(key.as_read() for key in drawn)]
         self.tape = Tape(limit)
         self.sum: Reading | TableReading | None = None
+        self._together = LISTS_TOGETHER if "vocab_size" in self.parameters else 1
+        self._waiting: list[tuple[Ids, Ids]] = []
+        self._tokens = 0
 
     def add(self, tokens: Ids, ends: Ids) -> None:
+        self._waiting.append((tokens, ends))
+        self._tokens += tokens.size
+        if self._tokens >= self._together:
+            self._read()
+
+    def _read(self) -> None:
+        if not self._waiting:
+            return
+        begins = np.cumsum([0, *(tokens.size for tokens, _ in self._waiting[:-1])])
+        tokens = np.concatenate([tokens for tokens, _ in self._waiting])
+        ends = np.concatenate([e + begin for (_, e), begin in zip(self._waiting, begins, strict=True)])
+        self._waiting, self._tokens = [], 0
         read = self.module.read(tokens, self.keys, ends=ends, tape=self.tape, **self.parameters)
         self.sum = read if self.sum is None else together([self.sum, read])
 
     def found(self) -> list[Found]:
+        self._read()
         return _judged(self.sum, self.tried)
 
     def best(self, tokens: Ids) -> tuple[Found | None, int]:

@@ -85,7 +85,8 @@ def test_the_key_that_served_is_found_among_many_of_several_schemes() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_read_in_pieces_is_read_at_once(scheme: str) -> None:
+def test_read_in_pieces_is_read_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detecting, "LISTS_TOGETHER", 2_500)
     rng = np.random.default_rng(5)
     tokens = rng.zipf(1.3, 6_000).clip(1, 255)
     ends = np.append(np.sort(rng.choice(np.arange(30, 5_990), 60, replace=False)), tokens.size)
