@@ -106,7 +106,7 @@ def candidates(
     fingerprints, schemes
         Only keys whose fingerprint begins with one of these, and of these schemes; all where empty.
     parameters
-        Added to those of the register, such as a `vocab_size` that it lacks.
+        Taken where the register lacks one, such as `vocab_size`; what the register has stands.
     cut_outs
         Documents are pieces of answers: tokens without a whole context are left out.
 
@@ -150,7 +150,7 @@ def _candidate(
         return Unread(serving, "its shape has changed since it was entered")
     if serving.device != "cpu" and any("CUDA generator" in text for text in module.CARD.assumptions):
         return Unread(serving, "marked on a GPU, whose generator draws other lists than can be read here")
-    parameters = replace(serving, parameters={**serving.parameters, **added}).for_reader(module.read)
+    parameters = replace(serving, parameters={**added, **serving.parameters}).for_reader(module.read)
     for name, parameter in signature(module.read).parameters.items():
         if parameter.default is Parameter.empty and name not in (*parameters, "tokens", "keys"):
             return Unread(serving, f"the register has no {name} for it; add --param {name}=VALUE")

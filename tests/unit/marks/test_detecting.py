@@ -210,6 +210,8 @@ def test_keys_that_cannot_be_read_are_named_with_the_reason() -> None:
     assert [u.why.split()[0] for u in unread] == ["comes", "marked", "the"]
     found, _ = candidates([bare], MASTER, parameters={"vocab_size": 256})
     assert found[0].parameters == {"vocab_size": 256}
+    found, _ = candidates([serving("markllm_kgw", "o-1")], MASTER, parameters={"vocab_size": 9, "gamma": 0.3})
+    assert found[0].parameters == {"vocab_size": 256, "gamma": 0.3}
     found, _ = candidates([fine], MASTER, cut_outs=True)
     assert found[0].parameters == {"from_start": False}
     with pytest.raises(InputError, match="no key of the register begins with 'zz'"):
