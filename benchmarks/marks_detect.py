@@ -4,9 +4,9 @@
 
 Each row is one run of the command in a process of its own; CPU seconds and peak memory are those that the system
 counted for it. Documents are made up: ids with frequencies as in text (Zipf), so that nearly every context of four ids
-is new and the tape is as full as it gets. Of the first 2,000 documents every tenth carries the mark of the first key in half
-of its tokens: too few to be found among a million, enough among the 20,000 of the row with every key. What is not reading
-keys (start, parsing, tape) is what the rows without decoys take.
+is new and the tape is as full as it gets. Of the first 2,000 documents every tenth carries the mark of the first key in
+half of its tokens: too few to be found among a million, enough among the 20,000 of the row with every key. What is not
+reading keys (start, parsing, tape) is what the rows without decoys take.
 """
 
 from __future__ import annotations
