@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("llama_cpp", reason="needs stillwatch[llama-cpp]")
+llama_cpp = pytest.importorskip("llama_cpp", reason="needs stillwatch[llama-cpp]")
 gguf = pytest.importorskip("gguf", reason="needs stillwatch[models]")
 
 from stillwatch.errors import InputError  # noqa: E402
@@ -16,6 +16,7 @@ from stillwatch.marks.generation import marking  # noqa: E402
 from stillwatch.marks.keys import Master, Scope  # noqa: E402
 from stillwatch.marks.schemes import markllm_kgw, synthid_table, vllm_gumbel  # noqa: E402
 from stillwatch.models.llama_cpp import LlamaCpp  # noqa: E402
+from stillwatch.models.marking import Process  # noqa: E402
 from stillwatch.models.protocol import Model  # noqa: E402
 
 LETTERS = [chr(97 + i) for i in range(26)] + ["▁"]
@@ -133,6 +134,22 @@ def test_it_chooses_the_tokens_of_the_pure_function(file: Path, plain: LlamaCpp,
             assert found == whole[at]
             tokens += 1
     assert tokens > 10
+
+
+def test_a_process_is_a_processor_of_the_library_itself(file: Path) -> None:
+    key = MASTER.key("vllm_gumbel", Scope()).as_read()
+    how = marking("vllm_gumbel", key, {"context_width": 6})
+    wanted = LlamaCpp(file, context=128, threads=1, mark=how).complete(
+        ["abc"], max_tokens=15, temperature=0.9
+    )
+    llama = llama_cpp.Llama(str(file), n_ctx=128, n_threads=1, verbose=False)
+    found = llama.create_completion(
+        "abc", max_tokens=15, temperature=1.0, top_p=1.0, top_k=0, min_p=0.0,
+        logits_processor=llama_cpp.LogitsProcessorList([Process(how, temperature=0.9)]),
+    )  # fmt: skip
+    # Random bytes are no text: the library drops what is not UTF-8.
+    assert len(wanted[0][0].tokens) > 5
+    assert found["choices"][0]["text"] == wanted[0][0].text.replace("\ufffd", "")
 
 
 def test_marks_are_read_back(file: Path) -> None:
