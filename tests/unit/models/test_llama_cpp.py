@@ -147,9 +147,9 @@ def test_a_process_is_a_processor_of_the_library_itself(file: Path) -> None:
         "abc", max_tokens=15, temperature=1.0, top_p=1.0, top_k=0, min_p=0.0,
         logits_processor=llama_cpp.LogitsProcessorList([Process(how, temperature=0.9)]),
     )  # fmt: skip
-    # Random bytes are no text: the library drops what is not UTF-8.
-    assert len(wanted[0][0].tokens) > 5
-    assert found["choices"][0]["text"] == wanted[0][0].text.replace("\ufffd", "")
+    # Random bytes are no text: the library drops what is not UTF-8, and goes on where a character is not whole.
+    text = wanted[0][0].text.replace("\ufffd", "")
+    assert len(text) > 5 and found["choices"][0]["text"].startswith(text)
 
 
 def test_marks_are_read_back(file: Path) -> None:
