@@ -28,14 +28,14 @@ class Cutting(Protocol):
 
 
 def same(ids: Sequence[NDArray[np.int64]], texts: Sequence[str], suspect: Cutting) -> bool:
-    """Whether the suspect's tokenizer cuts the texts into these ids, all but a few of them.
+    """Whether these ids say these texts in the suspect's vocabulary too, white space aside.
 
-    Ids that a model sampled are not always those that its own tokenizer would make of the text, so one in ten texts
-    may differ.
+    Asked in this direction because ids that a model sampled are seldom those that its own tokenizer would make of the
+    text. One text in two may differ: the last character of an answer can be cut in half.
     """
-    found = suspect.encode(texts)
-    alike = sum(np.array_equal(a, b) for a, b in zip(ids, found, strict=True))
-    return alike >= 0.9 * len(texts)
+    found = suspect.decode(list(ids))
+    alike = sum("".join(a.split()) == "".join(b.split()) for a, b in zip(found, texts, strict=True))
+    return 2 * alike >= len(texts)
 
 
 def translated(

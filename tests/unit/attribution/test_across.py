@@ -15,7 +15,7 @@ from stillwatch.models.protocol import Forced
 
 
 class Pairs:
-    """Cuts text every `n` letters; an id is a number in base 27 and its length."""
+    """Cuts text every `n` letters; an id is what they spell and the `n` of its tokenizer."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -34,13 +34,12 @@ class Pairs:
     def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
         return ["".join(self.text_of(int(i)) for i in d) for d in documents]
 
-    @staticmethod
-    def id_of(part: str) -> int:
-        return int.from_bytes(part.encode(), "big")
+    def id_of(self, part: str) -> int:
+        return 10 * int.from_bytes(part.encode(), "big") + self.n
 
-    @staticmethod
-    def text_of(number: int) -> str:
-        return number.to_bytes((number.bit_length() + 7) // 8, "big").decode()
+    def text_of(self, number: int) -> str:
+        spelled, n = divmod(number, 10)
+        return spelled.to_bytes((spelled.bit_length() + 7) // 8, "big").decode() if n == self.n else "?"
 
 
 class Says:
@@ -55,7 +54,7 @@ class Says:
         return self.cutting.encode(texts)
 
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
-        best = Pairs.id_of("z" * self.cutting.n)
+        best = self.cutting.id_of("z" * self.cutting.n)
         return [
             Forced(d, np.full(len(d), -1.0), np.where(np.arange(len(d)) > 0, best, -1)) for d in documents
         ]
@@ -69,13 +68,13 @@ def test_predictions_stand_where_both_cuts_meet() -> None:
     assert found.tokens.tolist() == teacher.encode(texts)[0].tolist()
     # The teacher cuts at 0 2 4 6 8 10, the suspect at 0 3 6 9: they meet at 6, where it says "zzz", so "zz".
     assert np.flatnonzero(found.best >= 0).tolist() == [3]
-    assert found.best[3] == Pairs.id_of("zz") and np.isnan(found.log_probability).all()
+    assert found.best[3] == teacher.id_of("zz") and np.isnan(found.log_probability).all()
 
 
 def test_half_a_character_is_no_prediction() -> None:
     class Broken(Pairs):
         def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
-            return ["".join("\N{REPLACEMENT CHARACTER}" if i > 10**9 else self.text_of(int(i)) for i in d)
+            return ["".join("\N{REPLACEMENT CHARACTER}" if i > 10**10 else self.text_of(int(i)) for i in d)
                     for d in documents]  # fmt: skip
 
     suspect = Broken(4)

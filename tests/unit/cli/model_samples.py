@@ -50,6 +50,9 @@ class Suspect:
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         return [cut(t) for t in texts]
 
+    def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
+        return [" ".join(map(word, d.tolist())) for d in documents]
+
     def held(self, context: NDArray[np.int64]) -> NDArray[np.float64]:
         found = logits(context)
         if self.key is not None and self.lean:
