@@ -6,6 +6,7 @@ No text is printed unless it is asked for, and then the journal says so.
 from __future__ import annotations
 
 import json as json_
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -327,6 +328,9 @@ def _row(line: str) -> dict[str, Any]:
             raise InputError(f"{name} is a list of token ids, 0 or above and below 2^32")
     if not (type(row["account"]) is int or (isinstance(row["account"], str) and row["account"])):
         raise InputError(f"account is a name or a pseudonym, found {str(row['account'])[:40]!r}")
+    for name in ("exchange_id", "account"):
+        if any("\ud800" <= c <= "\udfff" for c in str(row[name])):
+            raise InputError(f"{name} holds half a character")
     if row.get("keep") not in (None, True, False):
         raise InputError(f"keep is true or false, found {row['keep']!r}")
     if not isinstance(row.get("note") or {}, dict):
@@ -335,13 +339,15 @@ def _row(line: str) -> dict[str, Any]:
 
 
 def _answer(row: dict[str, Any], known: dict[str, int]) -> Answer:
+    from stillwatch.errors import InputError
     from stillwatch.marks.ledger import Answer
+    from stillwatch.marks.ledger.answers import note_bytes
 
     note = row.get("note") or {}
     if row.get("model"):
         note = {**note, "model": row["model"]}
     account = row["account"]
-    return Answer(
+    answer = Answer(
         row["exchange_id"],
         _micros(row["time"]),
         known[account] if isinstance(account, str) else account,
@@ -353,6 +359,11 @@ def _answer(row: dict[str, Any], known: dict[str, int]) -> Answer:
         keep=row.get("keep"),
         note=note,
     )
+    # The ledger refuses these too, but then with everything that is written together.
+    note_bytes(answer)
+    if answer.time > (time.time() + 86_400) * 1e6:
+        raise InputError(f"its time, {row['time']}, lies more than a day ahead of the clock")
+    return answer
 
 
 def _learn(known: dict[str, int], names: set[str], workspace: Path) -> None:

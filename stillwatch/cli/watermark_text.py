@@ -207,7 +207,8 @@ def _encoded(
             while last < len(batch.texts) and (last == first or size < BLOCK_CHARACTERS):
                 size += len(batch.texts[last])
                 last += 1
-            ids = encoder.encode(batch.texts[first:last])
+            # Half a character, as broken JSON has it, is none that a tokenizer takes.
+            ids = encoder.encode([t.encode("utf-8", "replace").decode() for t in batch.texts[first:last]])
             ends = np.cumsum([len(one) for one in ids], dtype=np.int64)
             yield Batch(batch.source, batch.numbers[first:last], ids=np.concatenate(ids), ends=ends)
             first = last

@@ -34,7 +34,7 @@ def rows(result: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def answer(number: int, **fields: Any) -> dict[str, Any]:
+def answer(number: int | str, **fields: Any) -> dict[str, Any]:
     base = {"exchange_id": f"req-{number}", "time": "2026-11-20T10:00:00Z", "account": "ann@example.org"}
     return base | {"text": f"answer number {number}"} | fields
 
@@ -133,6 +133,12 @@ def test_adding_again_adds_nothing(workspace: Path) -> None:
         ('{"exchange_id": "x"}', "time is missing; there is exchange_id"),
         (json.dumps(answer(1, time="yesterday")), "time is such as"),
         (json.dumps(answer(1, time="2026-11-20T10:00:00")), "with its zone"),
+        (json.dumps(answer(1, account="\ud800")), "half a character"),
+        (json.dumps(answer("\ud800")), "half a character"),
+        (json.dumps(answer(1, note={"a": float("nan")})), "its note is not JSON"),
+        (json.dumps(answer(1, time="2126-11-20T10:00:00Z")), "more than a day ahead"),
+        (json.dumps(answer(1, time=(1 << 62) - 1)), "time"),
+        (json.dumps(answer(1, account=10**400)), "out of range"),
         (json.dumps(answer(1, account=1.5)), "account is a name or a pseudonym"),
         (json.dumps(answer(1, text=None)), "neither text nor tokens"),
         (json.dumps(answer(1, text=5)), "text is text, found int"),
