@@ -23,6 +23,8 @@ CONTEXT, TOKEN = U(0x574D4358), U(0x574D544B)
 BLOCK = 256
 FACTORS = 32  # of at least 2^-24 each: their product is no subnormal number
 STEP = 2.0**-24
+REACH, STEPS = 17.5, 8
+"""No ``-log(1 - u)`` of 24 bits is above `REACH`; steps of a whole in which `gumbel_limits` counts."""
 
 
 @compiled
@@ -84,6 +86,57 @@ def words(contexts, tokens, key, out):
         _block(contexts, tokens, low, m, key, a, b, c, d, k0, k1)
         for i in range(m):
             out[low + i] = a[i]
+
+
+@compiled
+def _state(contexts, at, key, a, b, c, d, k0, k1):
+    """a[0] .. d[0] become the four words of one context, contexts[:, at]."""
+    width, first, second = contexts.shape[0], key & LOW, key >> U(32)
+    a[0], b[0], c[0], d[0] = CONTEXT, U(width), U(0), U(0)
+    for offset in range(0, width, 4):
+        for j in range(4):
+            w = a if j == 0 else b if j == 1 else c if j == 2 else d
+            w[0] ^= contexts[offset + j, at] if offset + j < width else LOW - U(j)
+        k0[0], k1[0] = first ^ U(offset), second
+        _rounds(a, b, c, d, k0, k1, 1)
+
+
+@compiled
+def gumbel_choices(contexts, key, logits, most, out):
+    """out[r] = the token with the largest ``logits[r, t] - log(-log u)`` after contexts[:, r]; the first of equals.
+
+    Logarithms are only taken where the token can win: ``-log(-log u)`` is below ``-log(1 - u)``, so its word must be
+    one of the `most` highest by how far its logit lies below the best sum so far (see `gumbel_limits`).
+    """
+    a, b, c = np.empty(BLOCK, U), np.empty(BLOCK, U), np.empty(BLOCK, U)
+    d, k0, k1 = np.empty(BLOCK, U), np.empty(BLOCK, U), np.empty(BLOCK, U)
+    four = np.empty((4, BLOCK), U)
+    size = logits.shape[1]
+    first, second = key & LOW, key >> U(32)
+    for row in range(len(logits)):
+        _state(contexts, row, key, a, b, c, d, k0, k1)
+        s0, s1, s2, s3 = a[0], b[0], c[0], d[0]
+        best, chosen = -np.inf, 0
+        for low in range(0, (size + 3) // 4, BLOCK):
+            m = min(BLOCK, (size + 3) // 4 - low)
+            for i in range(m):
+                a[i], b[i], c[i], d[i] = U(low + i), s0, s1, s2
+                k0[i], k1[i] = first ^ s3, second ^ TOKEN
+            _rounds(a, b, c, d, k0, k1, m)
+            for i in range(m):
+                four[0, i], four[1, i], four[2, i], four[3, i] = a[i], b[i], c[i], d[i]
+            for i in range(m):
+                for j in range(min(4, size - 4 * (low + i))):
+                    logit = float(logits[row, 4 * (low + i) + j])
+                    gap = best - logit
+                    if gap < REACH:
+                        left = (U(1) << U(24)) - (four[j, i] >> U(8))
+                        if left <= most[max(0, int(gap * STEPS))] or gap < 0.0:
+                            u = np.float64(np.float32((float(four[j, i] >> U(8)) + 1.0) / 16777217.0))
+                            total = logit - math.log(-math.log(u))
+                            if total > best:
+                                best, chosen = total, 4 * (low + i) + j
+        out[row] = chosen
 
 
 @compiled
@@ -264,3 +317,9 @@ def vocabulary_words(windows: NDArray[np.int64], key: np.uint64, vocab_size: int
 def as_uniform(drawn: NDArray[np.uint64]) -> NDArray[np.float32]:
     """vLLM's u of a word: one more than its upper 24 bits, over 2^24 + 1."""
     return (((drawn >> U(8)).astype(np.float64) + 1.0) / (2**24 + 1)).astype(np.float32)
+
+
+def gumbel_limits() -> NDArray[np.uint64]:
+    """How many of the 2^24 highest upper parts of a word can lift a logit by i / STEPS; a little more than so many."""
+    lift = np.arange(int(REACH * STEPS) + 1) / STEPS
+    return (np.exp(-lift) * 2**24 * (1 + 1e-6) + 2).astype(np.uint64)

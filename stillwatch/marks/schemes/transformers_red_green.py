@@ -217,6 +217,44 @@ def mark(
     return out.reshape(logits.shape)
 
 
+def green(
+    contexts: Ids,
+    first: Ids,
+    tokens: Ids,
+    key: int,
+    *,
+    vocab_size: int,
+    scheme: Scheme = "lefthash",
+    gamma: float = 0.25,
+    context_width: int = 1,
+) -> NDArray[np.bool_]:
+    """For each token whether it is green after its context, bool (tokens,); lefthash only.
+
+    Parameters
+    ----------
+    contexts
+        int64 (contexts, k), the last id last.
+    first
+        int64 (contexts + 1,). Context i is asked about ``tokens[first[i] : first[i + 1]]``, which differ.
+    key, vocab_size, scheme, gamma, context_width
+        As in `read`.
+    """
+    if not _is_left(scheme, context_width):
+        raise InputError("the list of selfhash depends on the token that it is asked about")
+    (key,) = lists.checked_keys([key], 2**64 - 1)
+    out = np.empty(len(tokens), np.bool_)
+    seeds = _left_seeds(key, contexts[:, -1])
+    _torch_lists.green_flags(
+        seeds,
+        np.asarray(first, np.int64),
+        tokens,
+        vocab_size,
+        lists.list_size(vocab_size, gamma, tokens),
+        out,
+    )
+    return out
+
+
 def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, Any]:
     """`n` short answers of a small model; with `effect`, marked with a bias of 5 times that."""
     return simulated.biased(rng, mark, n=n, width=1, delta=5.0 * effect)

@@ -149,8 +149,12 @@ def mark(
     int64 () or (B,).
     """
     rows, given, _ = lists.rows_of(logits, context)
-    u = uniforms(given, key, rows.shape[1], context_width).astype(np.float64)
-    return np.argmax(rows - np.log(-np.log(u)), axis=1).reshape(np.shape(logits)[:-1])
+    contexts = np.ascontiguousarray(last_ids(given, context_width).T.astype(np.uint64) & _philox.LOW)
+    chosen = np.empty(len(rows), np.int64)
+    _philox.gumbel_choices(
+        contexts, key_words([key])[0], np.ascontiguousarray(rows), _philox.gumbel_limits(), chosen
+    )
+    return chosen.reshape(np.shape(logits)[:-1])
 
 
 def uniforms(
