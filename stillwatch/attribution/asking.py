@@ -131,13 +131,13 @@ def tests(
         on_asked(done, asked.total)
 
     rows: list[Row] = []
-    for kind, documents, carries in (
-        ("served answers", asked.served, True),
-        ("fresh marked text", asked.fresh, True),
-        ("plain text", asked.plain, False),
+    for kind, documents in (
+        ("served answers", asked.served),
+        ("fresh marked text", asked.fresh),
+        ("plain text", asked.plain),
     ):
         if documents:
-            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups, marked=carries)
+            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups)
     if asked.written:
         before = suspect.cut([Document(p, None) for p in asked.written_after])
         rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)

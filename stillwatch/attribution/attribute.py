@@ -49,21 +49,17 @@ class Row:
     """False for a control, which must find nothing and supports nothing."""
 
 
-def of_predictions(
-    kind: str, read: Sequence[Forced], groups: Iterable[Candidates], *, marked: bool
-) -> list[Row]:
+def of_predictions(kind: str, read: Sequence[Forced], groups: Iterable[Candidates]) -> list[Row]:
     """One row for every key: what a suspect predicts after the contexts of documents that it read.
 
     Parameters
     ----------
     read
         In the ids of the teacher's tokenizer.
-    marked
-        Whether the documents carry marks, see `predictions`.
     """
     rows = []
     for group in groups:
-        found = predictions(read, width_of(group.scheme, group.parameters), marked=marked)
+        found = predictions(read, width_of(group.scheme, group.parameters))
         how = for_windows(group.scheme, group.parameters)
         rows += _rows(kind, group, lambda g=group, f=found, h=how: _read(g, f.tokens, f.ends, h))
     return rows

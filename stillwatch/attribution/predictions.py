@@ -40,8 +40,13 @@ class Predictions:
         return np.arange(1, len(self.ids) + 1, dtype=np.int64) * self.ids.shape[1]
 
 
-def predictions(read: Sequence[Forced], width: int, *, marked: bool) -> Predictions:
+def predictions(read: Sequence[Forced], width: int, *, marked: bool = False) -> Predictions:
     """The predictions of a model on documents that it read, one for each context of a document.
+
+    Documents may carry the mark that is looked for. A prediction is made from what stands before it, and where its
+    context is new in the document nothing before it was chosen by what the key draws after this context. So a model
+    that does not depend on the key predicts a favoured token there exactly as often as by chance, however often it is
+    right. A context that stood before is left out: its draw may have shaped what the model reads.
 
     Parameters
     ----------
@@ -50,10 +55,9 @@ def predictions(read: Sequence[Forced], width: int, *, marked: bool) -> Predicti
     width
         Ids of the context that the mark's randomness is drawn from, 1 or more.
     marked
-        Whether the documents carry the mark that is looked for. Any model then predicts marked tokens where it
-        predicts what stands there, trained on it or not: these places are left out. Among the others a model that
-        does not depend on the key predicts marked tokens less often than by chance (had the prediction been marked,
-        it would more likely stand there), which is conservative.
+        Leave out what the model predicts rightly as well. It then predicts too few favoured tokens among the others
+        (had the prediction been favoured, it would more likely stand there): far too conservative, and kept only so
+        that this can be shown.
 
     Raises
     ------

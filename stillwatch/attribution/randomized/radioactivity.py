@@ -32,7 +32,7 @@ CARD = Card(
     assumptions=(
         "under drawn keys the exact p-values of the same predictions behave as they should",
         "the predictions are in the ids of the marked model's tokenizer",
-        "where marked answers were read, places that the model predicts rightly are left out",
+        "in each document that was read a context counts where it is new: nothing before it was chosen by its draw",
     ),
     looks_same=(
         "marked answers that were published, and read there",
@@ -77,8 +77,8 @@ def test(
     InputError
         Fewer than 200 decoys, or there is no such scheme.
 
-    *Wrong when* the text that was read carries the key and all places are kept, or keys were tried until one passed:
-    see `which_scope` for several.
+    *Wrong when* contexts are counted that stood before in a document that carries the key, or keys were tried until one
+    passed: see `which_scope` for several.
     """
     return every(tokens, ends, {"": key}, decoys=decoys, scheme=scheme, parameters=parameters)[""]
 
