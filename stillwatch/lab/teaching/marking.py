@@ -1,4 +1,4 @@
-"""The mark of a teacher: a scheme, its settings and a key, as an engine applies them while it samples."""
+"""The mark of a teacher: a scheme, its settings at generation and at reading, and a key."""
 
 from __future__ import annotations
 
@@ -10,27 +10,23 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stillwatch.marks.generation import marking
 from stillwatch.marks.keys import MarkKey
 from stillwatch.marks.widths import reader, width_of
-
-CHOOSES = ("vllm_gumbel", "vllm_dual_gumbel", "sglang_gumbel", "sglang_dual_gumbel")
-"""Schemes whose `mark` gives the token and not the logits, and which leave a context that repeats unmarked."""
-READS_PROMPT = ("transformers_red_green", "markllm_kgw", "sglang_gumbel", "sglang_dual_gumbel")
-"""Schemes whose context runs back into the prompt; for the others it begins with the answer."""
+from stillwatch.models.marking import Process
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherMark:
-    """What a teacher's answers carry.
+    """What a teacher's answers carry, as an engine applies it.
 
     Parameters
     ----------
     key
         Of the scheme.
     making
-        Settings of the scheme's `mark`.
+        Settings of `stillwatch.marks.generation.marking`.
     reading
         Settings of the scheme's `read`, without `vocab_size`.
     """
@@ -44,8 +40,9 @@ class TeacherMark:
         return reader(self.key.scheme)
 
     @property
-    def chooses(self) -> bool:
-        return self.key.scheme in CHOOSES
+    def lists(self) -> bool:
+        """Whether it favours a list of tokens after each context; else it chooses the token."""
+        return "gamma" in signature(self.scheme.mark).parameters
 
     @property
     def width(self) -> int:
@@ -65,10 +62,9 @@ class TeacherMark:
 
     def begins(self, prompt: int) -> int:
         """Where a document of a prompt of so many ids and an answer has its first marked token with a whole context."""
-        return prompt if self.key.scheme in READS_PROMPT else prompt + self.width
+        runs_back = marking(self.key.scheme, self.key, self.making).prompt
+        return prompt if runs_back else prompt + self.width
 
-    def applied(self, logits: NDArray[np.float32], ids: NDArray[np.int64], prompt: int) -> NDArray[Any]:
-        """The scheme's `mark` on logits (rows, vocabulary) after `ids` (rows, so far) with prompts of one length."""
-        context = ids if self.key.scheme in READS_PROMPT else ids[:, prompt:]
-        found: NDArray[Any] = self.scheme.mark(logits, context, self.key.as_read(), **self.making)
-        return found
+    def process(self, temperature: float, rng: np.random.Generator) -> Process:
+        """Temperature and mark of one batch of answers."""
+        return Process(marking(self.key.scheme, self.key, self.making, rng=rng), temperature=temperature)

@@ -49,21 +49,16 @@ class Workshop:
         self.topics = prompts("topics", told.answers, self.teacher.prompted)
         self.held_out = prompts("held_out", told.held_out, self.teacher.prompted)
 
-    @property
-    def barred(self) -> list[int]:
-        """Special ids: an answer has none, so that all have one length."""
-        return sorted(set(self.teacher._tokenizer.all_special_ids))
-
     def corpus(self, name: str, *, held_out: bool = False) -> Corpus:
         """The teacher's answers, marked as the grid says."""
         told = self.grid.teacher
         return corpora.make(
             self.folder / "corpora",
-            self.teacher._model,
+            self.teacher.weights,
             self.held_out if held_out else self.topics,
             length=told.length,
             temperature=told.temperature,
-            barred=self.barred,
+            barred=self.teacher.special,
             mark=self.grid.corpora[name].mark(self.master),
             batch=told.batch,
             seed=1 if held_out else 0,
@@ -99,7 +94,7 @@ class Workshop:
             rate=student.rate,
             seed=student.seed,
         )
-        training.save(model, self.teacher._tokenizer, place, costs)
+        training.save(model, self.teacher.tokenizer, place, costs)
         return place
 
     def probes(self, student: Student) -> probing.Probes:
@@ -133,7 +128,7 @@ class Workshop:
                 yield logs
 
         mark = self.mark(student)
-        if mark.chooses:
+        if not mark.lists:
             for _ in ours():
                 pass
         else:
@@ -152,7 +147,7 @@ class Workshop:
             self.held_out[:WRITTEN],
             length=WRITTEN_LENGTH,
             temperature=self.grid.teacher.temperature,
-            barred=self.barred,
+            barred=self.teacher.special,
             seed=student.seed + 1000,
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +171,7 @@ class Workshop:
         called, digest = self.known(student, untrained=untrained)
         name = f"{digest}-{student.corpus}"
         if untrained:
-            read, costs = self.read(student, name, lambda: self.teacher._model), {}
+            read, costs = self.read(student, name, lambda: self.teacher.weights), {}
         else:
             place = self.trained(student)
             read = self.read(student, name, lambda: load(place, dtype="bfloat16")[0])
@@ -217,7 +212,7 @@ class Workshop:
             draft = path.with_suffix(".part.npy")
             made = np.lib.format.open_memmap(draft, "w+", np.float16, (rows, self.teacher.vocabulary))
             at = 0
-            for logs in reading.distributions(self.teacher._model, documents, starts):
+            for logs in reading.distributions(self.teacher.weights, documents, starts):
                 made[at : at + len(logs)] = logs
                 at += len(logs)
             made.flush()

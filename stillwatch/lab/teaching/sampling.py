@@ -42,8 +42,8 @@ def sample(
     barred
         Ids that are never sampled. Bar those that end an answer, so that all have `length` tokens.
     mark
-        Applied after the temperature, in the same step. A scheme that chooses the token itself leaves a context that
-        stood earlier in the same answer unmarked, as its engine does.
+        Applied in the same step, with the habits of its engine: a Gumbel mark of vLLM, for one, leaves a context that
+        stood earlier in the same answer unmarked.
     batch
         Prompts at a time; those of one length stand together.
     seed
@@ -63,7 +63,7 @@ def sample(
     lean = llama.Llama(model) if llama.fits(model) else None
     for number, rows in enumerate(_batches(prompts, batch)):
         given = torch.from_numpy(np.stack([prompts[r] for r in rows]))
-        pick = _Picker(np.random.default_rng([seed, number]), temperature, barred, mark, given.shape[1])
+        pick = _Picker(np.random.default_rng([seed, number]), temperature, barred, mark)
         with torch.inference_mode():
             if lean is None:
                 answers[rows] = _general(model, given, length, pick)
@@ -73,50 +73,28 @@ def sample(
 
 
 class _Picker:
-    """The next token of each row: temperature, barred ids, mark and draw, in one place."""
+    """The next token of each row: barred ids, temperature, mark and draw, in one place."""
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        temperature: float,
-        barred: Sequence[int],
-        mark: TeacherMark | None,
-        prompt: int,
+        self, rng: np.random.Generator, temperature: float, barred: Sequence[int], mark: TeacherMark | None
     ) -> None:
         self.torch = need("torch")
         self.rng, self.temperature, self.barred = rng, temperature, list(barred)
-        self.mark, self.prompt = mark, prompt
-        self.seen: dict[int, set[tuple[int, ...]]] = defaultdict(set)
+        self.process = mark.process(temperature, rng) if mark is not None else None
 
     def __call__(self, logits: Any, ids: Ids) -> Ids:
-        logits = logits.float() / self.temperature
-        logits[:, self.barred] = -float("inf")
-        if self.mark is None:
-            return self.drawn(logits)
-        found = self.mark.applied(logits.numpy(), ids, self.prompt)
-        if not self.mark.chooses:
-            return self.drawn(self.torch.from_numpy(found))
-        old = self._repeats(ids)
-        # Drawn for every row, used or not: what a row gets does not depend on the other rows.
-        return np.where(old, self.drawn(logits), found) if old.any() else np.asarray(found)
-
-    def drawn(self, logits: Any) -> Ids:
         torch = self.torch
+        logits = logits.float()
+        logits[:, self.barred] = -float("inf")
+        if self.process is None:
+            logits = logits / self.temperature
+        else:
+            logits = torch.from_numpy(self.process(ids, logits.numpy()))
         parts = torch.softmax(logits, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+        # Drawn for every row, used or not: what a row gets does not depend on the other rows.
         at = torch.from_numpy(self.rng.random((len(logits), 1))) * parts[:, -1:]
         found: Ids = torch.searchsorted(parts, at, right=True)[:, 0].numpy()
         return found
-
-    def _repeats(self, ids: Ids) -> NDArray[np.bool_]:
-        assert self.mark is not None
-        width = self.mark.width
-        old = np.zeros(len(ids), bool)
-        for row, answer in enumerate(ids[:, self.prompt :]):
-            window = tuple(answer[-width:].tolist()) if width else ()
-            if len(window) == width:
-                old[row] = window in self.seen[row]
-                self.seen[row].add(window)
-        return old
 
 
 def _lean(lean: llama.Llama, given: Any, length: int, pick: _Picker) -> Ids:

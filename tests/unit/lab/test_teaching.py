@@ -117,12 +117,10 @@ def test_a_marked_corpus_shows_its_mark_and_is_made_once(
     assert [len(d) for d in made.documents()] == [46] * 16
 
 
-def test_an_unmarked_corpus_is_refused_with_figures_and_not_kept(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(TeacherMark, "applied", lambda self, logits, ids, prompt: logits)
+def test_an_unmarked_corpus_is_refused_with_figures_and_not_kept(model: Any, tmp_path: Path) -> None:
+    nothing = TeacherMark(GREEN.key, {"delta": 0.0})
     with pytest.raises(AssumptionViolated, match=r"pairs, mean score 0\.\d+, log10 p -?\d"):
-        corpus.make(tmp_path, model, some_prompts(16, 6), length=40, temperature=1.0, mark=GREEN)
+        corpus.make(tmp_path, model, some_prompts(16, 6), length=40, temperature=1.0, mark=nothing)
     assert not list(tmp_path.iterdir())
 
 
