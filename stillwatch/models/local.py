@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stillwatch.errors import InputError
 from stillwatch.extras import need
+from stillwatch.models import _forced
 from stillwatch.models.marking import Marking, for_transformers
 from stillwatch.models.protocol import Answer, Forced
 from stillwatch.models.tokenizer import places
@@ -72,6 +73,21 @@ class Local:
     def vocabulary(self) -> int:
         return int(self._model.config.vocab_size)
 
+    @property
+    def weights(self) -> Any:
+        """The model of transformers itself, for whoever trains it or samples from it in another way."""
+        return self._model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers itself."""
+        return self._tokenizer
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """Ids of special tokens: ends, paddings, roles."""
+        return tuple(sorted(self._tokenizer.all_special_ids))
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         return [np.array(self._tokenizer.encode(t, add_special_tokens=False), np.int64) for t in texts]
 
@@ -117,31 +133,10 @@ class Local:
         return found
 
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
-        places = list(starts) or [1] * len(documents)
-        if len(places) != len(documents) or min(places, default=1) < 1:
-            raise InputError("starts: one place of 1 or more for each document")
-        found = []
-        for document, start, logs in zip(documents, places, self.distributions(documents), strict=True):
-            n = len(document)
-            asked = np.arange(1, n) >= start
-            likely, best = np.full(n, np.nan), np.full(n, -1, np.int64)
-            rows = np.flatnonzero(asked)
-            likely[rows + 1] = logs[rows, document[rows + 1]]
-            best[rows + 1] = logs[rows].argmax(axis=1)
-            found.append(Forced(document, likely, best))
-        return found
+        return _forced.forced(self, documents, starts)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
-        before = [self.prompted(prompt) for prompt, _ in pairs]
-        answers = self.encode([answer for _, answer in pairs])
-        whole = self.forced(
-            [np.concatenate(both) for both in zip(before, answers, strict=True)],
-            starts=[max(len(b), 1) for b in before],
-        )
-        return [
-            Forced(f.tokens[len(b) :], f.log_probability[len(b) :], f.best[len(b) :])
-            for f, b in zip(whole, before, strict=True)
-        ]
+        return _forced.score(self, pairs)
 
     def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
         torch = need("torch")
