@@ -62,9 +62,9 @@ def bigrams(ids: np.ndarray) -> tuple[lists.Pairs, np.ndarray]:
     return lists.Pairs(last[starts], np.append(starts, last.size), token), counts
 
 
-def on_list(seeds: np.ndarray, pairs: lists.Pairs, green: int) -> np.ndarray:
+def on_list(seeds: np.ndarray, pairs: lists.Pairs, green: int, size: int = SIZE) -> np.ndarray:
     flags = np.empty(pairs.tokens.size, np.bool_)
-    _torch_lists.green_flags(seeds, pairs.first, pairs.tokens, SIZE, green, flags)
+    _torch_lists.green_flags(seeds, pairs.first, pairs.tokens, size, green, flags)
     return flags
 
 

@@ -1,13 +1,14 @@
 """Through whose key did the text leave? 100 scopes, one guilty or none: is the right one named, how often a wrong one?
 
     python benchmarks/marks_scopes.py [--scopes 100] [--trials 400] [--null-trials 1000] [--only red-green ...]
-    python benchmarks/marks_scopes.py --predictions P.npz --scheme S --parameters '{..}' --key-file K --sizes 1000 ...
+    python benchmarks/marks_scopes.py --predictions P.npz --key-file K [--sizes 1000 2000 ..]
 
 First the dose: predictions of a student are simulated, of which a share follows the mark of one key, and the number of
 pairs is sought (by bisection, on runs of their own) at which the test of that key alone has power 0.99 at alpha
 0.05 / scopes. At this number `which_scope` is then asked, with all scopes' keys and 200 decoys, drawn anew each time.
-Intervals are exact 95% ones. With --predictions (an array ``ids`` of windows, a row each, the predicted token last)
-the pairs are drawn from those of a real student, its key stands among drawn ones, and each number of pairs gets a row.
+Intervals are exact 95% ones. With --predictions (an array ``ids``: context and predicted token of a real student of
+transformers' lefthash mark, whose key is the number in K) a trial draws so many of its distinct pairs, and the scopes'
+keys and decoys from a pool of keys that never served.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import marks_peers
 import numpy as np
 
 from stillwatch.attribution.randomized import radioactivity
-from stillwatch.marks import reading
+from stillwatch.marks import lists, reading
 from stillwatch.marks.schemes import synthid_table, transformers_red_green, vllm_gumbel
 from stillwatch.stats.intervals import clopper_pearson
 
@@ -182,26 +184,35 @@ def simulated(name: str, case: Case, chosen: argparse.Namespace) -> None:
 
 
 def real(chosen: argparse.Namespace) -> None:
-    """Sub-samples of a student's predictions, its key among drawn ones."""
-    scheme = radioactivity.reader(chosen.scheme)
+    """Sub-samples of a student's predictions, its key among drawn ones; every list is drawn once for each key."""
     with np.load(chosen.predictions) as stored:
-        windows = np.asarray(stored["ids"], np.int64)
-    key = json.loads(chosen.key_file.read_text(encoding="utf-8"))
-    layers = len(key) if isinstance(key, list) else 0
-    parameters = json.loads(chosen.parameters)
-    case = Case(scheme, windows.shape[1] - 1, parameters, layers, math.nan, lambda *_: np.empty(0, np.int64))
+        windows = np.unique(np.asarray(stored["ids"], np.int64), axis=0)  # by context, then token
+    key, size = json.loads(chosen.key_file.read_text(encoding="utf-8")), chosen.vocabulary
+    starts = np.flatnonzero(np.diff(windows[:, 0], prepend=-1))
+    pairs = lists.Pairs(windows[starts, 0], np.append(starts, len(windows)), windows[:, 1].copy())
+    keys = [key, *CASES["red-green"].keys(np.random.default_rng(6), chosen.pool)]
+    flags = np.array(
+        [
+            marks_peers.on_list(transformers_red_green._left_seeds(k, pairs.contexts), pairs, size // 4, size)
+            for k in keys
+        ]
+    )
     line = math.log(chosen.alpha / chosen.scopes)
-    print(f"{chosen.predictions.name}: {len(windows)} windows of a student, scheme {case.name}")
+    print(f"{len(windows)} distinct pairs of a student; its key among {chosen.pool} drawn ones")
     for n in chosen.sizes:
-        rng, alone, right, wrong = np.random.default_rng([6, n]), 0, 0, 0
+        rng, alone, right, wrong = np.random.default_rng([7, n]), 0, 0, 0
         for _ in range(chosen.trials):
-            part = windows[rng.choice(len(windows), n, replace=False)]
-            keys = [key, *case.keys(rng, chosen.scopes - 1)]
-            told = asked(case, rng, part, keys, chosen.alpha)
-            alone += int(case.log_pvalues(part, [key])[0] <= line)
+            part = rng.choice(len(windows), n, replace=False)
+            others = rng.choice(chosen.pool, chosen.scopes - 1 + DECOYS, replace=False) + 1
+            green = flags[np.r_[0, others]][:, part].sum(axis=1).astype(np.float64)
+            seen = reading.Reading("binomial", np.full(green.size, n), green, gamma=(size // 4) / size)
+            found = radioactivity.results(seen, [f"scope {i}" for i in range(chosen.scopes)])
+            told, _ = radioactivity.named(found, alpha=chosen.alpha)
+            one = reading.Reading("binomial", seen.scored[:1], green[:1], gamma=seen.gamma)
+            alone += int(reading.log_pvalues(one)[0] <= line)
             right += told == "scope 0"
             wrong += told not in (None, "scope 0")
-        print(f"  {n} windows: one key alone {share(alone, chosen.trials)}")
+        print(f"  {n} pairs: the test of its key alone passes {share(alone, chosen.trials)}")
         print(f"    right {share(right, chosen.trials)}; wrong {share(wrong, chosen.trials)}", flush=True)
 
 
@@ -212,11 +223,11 @@ def main() -> None:
     options.add_argument("--trials", type=int, default=400)
     options.add_argument("--null-trials", type=int, default=1000)
     options.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
-    options.add_argument("--predictions", type=Path, help="windows of a real student, .npz")
-    options.add_argument("--scheme", default="transformers_red_green")
-    options.add_argument("--parameters", default="{}", help="of the scheme's read, JSON")
-    options.add_argument("--key-file", type=Path, help="the student's true key, JSON")
-    options.add_argument("--sizes", type=int, nargs="*", default=[500, 1000, 2000, 4000])
+    options.add_argument("--predictions", type=Path, help="pairs of a real student, .npz")
+    options.add_argument("--key-file", type=Path, help="the student's true key, one number")
+    options.add_argument("--vocabulary", type=int, default=49_152)
+    options.add_argument("--pool", type=int, default=600, help="keys that never served")
+    options.add_argument("--sizes", type=int, nargs="*", default=[1000, 2000, 3000, 4000])
     chosen = options.parse_args()
     print(f"{chosen.scopes} scopes, {DECOYS} decoys, family-wise alpha {chosen.alpha:g}")
     if chosen.predictions:
