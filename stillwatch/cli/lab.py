@@ -85,8 +85,10 @@ def build(
 
 @app.command()
 def run(
-    what: Annotated[str, typer.Argument(help="campaigns: the benchmark of campaign detection.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.jsonl; what it holds is not run again.")],
+    what: Annotated[
+        str, typer.Argument(help="campaigns: the benchmark of detection; closed-loop: one real distillation.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for results; what it holds is not run again.")],
     cells: Annotated[
         list[str] | None, typer.Option(help="Names of cells, several with commas; without it, all.")
     ] = None,
@@ -113,9 +115,18 @@ def run(
     ] = None,
     memory_limit: Annotated[str, typer.Option(help="For the embedded engine.")] = "1GB",
     threads: Annotated[int, typer.Option(min=1, help="For the embedded engine.")] = 2,
+    teacher: Annotated[
+        Path | None, typer.Option(help="closed-loop: the model, a GGUF file or a Hugging Face folder.")
+    ] = None,
+    loops: Annotated[
+        list[str] | None, typer.Option(help="closed-loop: names of loops, with commas; without it, all.")
+    ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="closed-loop: the guilty loop and one innocent one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The new results, one JSON object a line.")] = False,
 ) -> None:
-    """Build, import, scan and score the cells of the benchmark, and print what was found as Markdown."""
+    """Build, import, scan and score logs with planted campaigns, or run a distillation from log to case."""
     from rich.console import Console
 
     from stillwatch.errors import InputError, StillwatchError
@@ -123,8 +134,21 @@ def run(
     from stillwatch.lab.cells import Cell, chosen
     from stillwatch.lab.cells import cells as read_cells
 
+    if what == "closed-loop":
+        from stillwatch.cli import _lab_loop
+
+        _lab_loop.run(
+            out,
+            teacher,
+            _parts(loops or []),
+            _seeds(_parts(seeds or ["1"])),
+            data,
+            small=small,
+            as_json=as_json,
+        )
+        return
     if what != "campaigns":
-        raise InputError(f"there is one benchmark, campaigns; found {what!r}")
+        raise InputError(f"lab run takes campaigns or closed-loop, found {what!r}")
     known = read_cells()
     if not 0 < alpha < 1:
         raise InputError(f"--alpha lies between 0 and 1, found {alpha}")
@@ -185,12 +209,26 @@ def _seeds(values: list[str]) -> list[int]:
 
 @app.command()
 def score(
-    truth: Annotated[Path, typer.Argument(help="truth.parquet of a built log.")],
-    members: Annotated[Path, typer.Argument(help="Output of: stillwatch campaigns members --json --reveal")],
+    truth: Annotated[
+        Path, typer.Argument(help="truth.parquet of a built log; or the folder of closed loops.")
+    ],
+    members: Annotated[
+        Path | None, typer.Argument(help="Output of: stillwatch campaigns members --json --reveal")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Hold the members of supported campaigns against the truth of a built log."""
+    """Hold what was found against the truth: campaigns of a built log, or every room of closed loops."""
     from dataclasses import asdict
+
+    from stillwatch.errors import InputError
+
+    if truth.is_dir():
+        from stillwatch.cli import _lab_loop
+
+        _lab_loop.scorecard(truth, as_json=as_json)
+        return
+    if members is None:
+        raise InputError("MEMBERS is missing; list them with: stillwatch campaigns members --json --reveal")
 
     from stillwatch.lab import Share
     from stillwatch.lab import score as hold

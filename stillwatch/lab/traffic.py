@@ -51,6 +51,8 @@ class Built:
     n_campaign_accounts: int
     arrivals: str
     prompts: str
+    harvesters: tuple[str, ...] = ()
+    """Accounts of the planted campaigns, as those who hold them know them: for a lab that goes on from here."""
 
 
 def build(
@@ -174,6 +176,7 @@ def build_with(
         sum(n for n, _, campaign, _ in world.roles if campaign),
         clients.source,
         world.prompts.source,
+        _harvesters(world, names.account.to_pylist()),
     )
     (out / "README.txt").write_text(
         README.format(
@@ -196,3 +199,12 @@ def build_with(
 def _within(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise InputError(f"{name} is {least:g} to {most:g}, found {value:g}")
+
+
+def _harvesters(world: World, accounts: list[str]) -> tuple[str, ...]:
+    found, begin = [], 0
+    for count, _, campaign, _ in world.roles:
+        if campaign:
+            found += accounts[begin : begin + count]
+        begin += count
+    return tuple(found)

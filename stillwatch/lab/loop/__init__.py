@@ -1,0 +1,1 @@
+"""One distillation from the first request to the case, and loops in which nobody is guilty."""
