@@ -67,18 +67,22 @@ def main() -> None:
 
 def table(results: Path) -> str:
     """log10 p and, in brackets, the rank of the true key among 201, a line for each student."""
-    rows = [["student", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
-    for (name, _), line in finished(results).items():
-        found = {test["test"]: test for test in line["tests"]}
-        cells = []
+    rows = [["student", "mark", "marked", "tokens", *COLUMNS], ["---"] * (len(COLUMNS) + 4)]
+    for (name, digest), line in finished(results).items():
+        facts, found = line["facts"], {test["test"]: test for test in line["tests"]}
+        trained = digest != "teacher"
+        row = [
+            name,
+            facts["corpus"],
+            f"{facts['share']:.0%}" if trained else "untrained",
+            f"{line['costs']['answer_tokens']:,}" if trained else "0",
+        ]
         for column in COLUMNS:
-            test = found.get(column)
-            cells.append(
-                "-"
-                if test is None or "log10_p" not in test
-                else f"{test['log10_p']:.2f} ({test['rank'].partition(' ')[0]})"
+            test = found.get(column, {})
+            row.append(
+                f"{test['log10_p']:.2f} ({test['rank'].partition(' ')[0]})" if "log10_p" in test else "-"
             )
-        rows.append([name, *cells])
+        rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
