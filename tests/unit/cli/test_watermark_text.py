@@ -316,21 +316,30 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "scheme", ["vllm_gumbel", "transformers_red_green", "synthid_table", "sglang_gumbel", "markllm_kgw"]
 )
 def test_marked_answers_are_read_back_and_detected(model: Path, tmp_path: Path, scheme: str) -> None:
-    assert typed(tmp_path, "key", "new").exit_code == 0
+    secret = (
+        "--key-command",
+        f"echo {'5a' * 32}",
+    )  # one key for all runs: how strong a mark is depends on it
+    assert typed(tmp_path, "key", "new", *secret).exit_code == 0
     more = ("--param", "vocab_size=211") if scheme == "markllm_kgw" else ()
-    assert typed(tmp_path, "key", "scope", scheme, "--tenant", "o-1", "--device", "cpu", *more).exit_code == 0
-    fingerprint = Master.from_file(tmp_path / "marks" / "key").key(scheme, Scope(tenant="o-1")).fingerprint
+    assert (
+        typed(
+            tmp_path, "key", "scope", scheme, "--tenant", "o-1", "--device", "cpu", *more, *secret
+        ).exit_code
+        == 0
+    )
+    fingerprint = Master.from_command(secret[1]).key(scheme, Scope(tenant="o-1")).fingerprint
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"w{i} w{i + 1} w7"}) + "\n" for i in range(2, 12)))
     out = tmp_path / "out.jsonl"
-    words = ("mark", fingerprint[:8], "--model", model, "--prompts", prompts, "--samples", 2)
-    done = typed(tmp_path, *words, "--max-tokens", 60, "--out", out)
+    words = ("mark", fingerprint[:8], "--model", model, "--prompts", prompts, "--samples", 2, *secret)
+    done = typed(tmp_path, *words, "--max-tokens", 80, "--out", out)
     assert done.exit_code == 0, (done.exception, done.output)
     assert "Read back:" in done.stdout and "rank 1 of 201" in done.stdout
     answers = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(answers) == 20 and {a["key"] for a in answers} == {fingerprint}
     assert all(a["scheme"] == scheme and a["tokens"] and a["text"] and a["prompt"] for a in answers)
-    done = typed(tmp_path, "detect", out, "--tokenizer", model, "--json")
+    done = typed(tmp_path, "detect", out, "--tokenizer", model, "--json", *secret)
     (row,) = [row for row in said(done) if row["kind"] == "key"]
     assert row["carries"] and row["log10_p"] < -5
     assert "not written over" in refused(typed(tmp_path, *words, "--out", out))
