@@ -14,7 +14,7 @@ EXTRA_OF: dict[str, str] = {
     "pymisp": "sharing",
     "rfc3161_client": "timestamp",
     "stix2": "sharing",
-    "tokenizers": "models",
+    "tokenizers": "tokenizers",
     "torch": "models",
     "transformers": "models",
     "typst": "pdf",
