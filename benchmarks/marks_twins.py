@@ -111,10 +111,10 @@ def text_power(found: list[tuple[str, str, str]], trials: int) -> None:
         "\nText form: share of trials with p at most 0.001; the suspect's answer is a third model's, in which a share"
     )
     print("of the sentences stands as in the served answer")
-    print(f"{'share of sentences':<26}{'prefer it':>10}" + "".join(f"{n:>14}" for n in PAIRS[:-1]))
+    print(f"{'share of sentences':<26}{'prefer it':>10}" + "".join(f"{n:>14}" for n in PAIRS[:4]))
     for taken in (0.0, 0.02, 0.05, 0.1, 0.2):
         cells, prefer = [], []
-        for n in PAIRS[:-1]:
+        for n in PAIRS[:4]:
             rng, hits = np.random.default_rng([4, n, int(100 * taken)]), 0
             runs = max(20, trials // 10)
             for _ in range(runs):
