@@ -2,8 +2,9 @@
 
 Both tokenizers cut the same text. Where a token of the teacher's begins at a character where one of the suspect's
 begins too, the suspect's prediction there is a piece of text, and the first token that the teacher's tokenizer makes
-of that piece is taken for its prediction. This depends on the suspect and the text and on no key, so the null is the
-same; what it costs is power, where pieces are shorter than the teacher's tokens and where no two cuts meet.
+of that piece is taken for its prediction. On text without a mark this depends on the suspect and on no key, so the null
+is the same; what it costs is power, where pieces are shorter than the teacher's tokens and where no two cuts meet. On
+text with a mark it must not be used: whether a token begins at a place depends on the token there, which the key chose.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def same(ids: Sequence[NDArray[np.int64]], texts: Sequence[str], suspect: Cuttin
     """Whether these ids say these texts in the suspect's vocabulary too, white space aside.
 
     Asked in this direction because ids that a model sampled are seldom those that its own tokenizer would make of the
-    text. One text in two may differ: the last character of an answer can be cut in half.
+    text. One text in five may differ: the last character of an answer can be cut in half.
     """
     found = suspect.decode(list(ids))
     alike = sum("".join(a.split()) == "".join(b.split()) for a, b in zip(found, texts, strict=True))
-    return 2 * alike >= len(texts)
+    return 5 * alike >= 4 * len(texts)
 
 
 def translated(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class Asked:
             "served twins": ("which of the two it prefers", self.twins),
         }
         found = {name: probe(what, items) for name, (what, items) in lists.items() if items}
+        if self.written_after:
+            found["its own text"]["prompts"] = probe("what it was asked", self.written_after)
         if self.canaries:
             found["canaries"] = probe("which way it says them", self.canaries.questions())
             found["canaries"]["commitment"] = self.canaries.commitment()
@@ -97,12 +99,15 @@ def from_ledger(
     InputError, IntegrityError
         As `stillwatch.marks.ledger.Ledger`; a twin that is not as its coin fell.
     """
-    known = prompts or {}
+    known: Mapping[str, str] = prompts or {}
+    coins: set[str] = set()
     with Ledger(folder, master) as ledger:
         for one_ in marked(ledger, marks, limit=limit, seed=seed):
             asked.served.append(Document(one_.text, one_.tokens, marked=True))
         for one_ in with_twins(ledger, limit=10 * limit, seed=seed):
-            asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
+            if one_.exchange_id not in coins:  # one coin an exchange, however often it was served
+                coins.add(one_.exchange_id)
+                asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
 
 
 def tests(
@@ -131,26 +136,69 @@ def tests(
         on_asked(done, asked.total)
 
     rows: list[Row] = []
-    for kind, documents in (
-        ("served answers", asked.served),
-        ("fresh marked text", asked.fresh),
-        ("plain text", asked.plain),
+    for kind, documents, carried in (
+        ("served answers", asked.served, True),
+        ("fresh marked text", asked.fresh, True),
+        ("plain text", asked.plain, False),
     ):
         if documents:
-            rows += of_predictions(kind, suspect.read(documents, on_read=read), groups)
+            rows += _predictions(kind, documents, suspect, groups, read, carried=carried)
     if asked.written:
         before = suspect.cut([Document(p, None) for p in asked.written_after])
         rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)
     if asked.prompts:
-        before = suspect.cut([Document(p, None) for p in asked.prompts])
-        rows += of_texts(
-            "its own answers", _answers(suspect, asked.prompts, seed, read), groups, prompts=before
-        )
+        rows += _own_answers(asked.prompts, suspect, groups, seed, read)
     if asked.twins:
         rows.append(_twins(asked, suspect, reference, seed, read))
     if asked.canaries:
-        rows += _canaries(asked.canaries, suspect, seed)
+        try:
+            rows += _canaries(asked.canaries, suspect, seed)
+        except AccessError as refused:
+            rows.append(Row("canaries", why=str(refused)))
     return rows
+
+
+def _predictions(
+    kind: str,
+    documents: Sequence[Document],
+    suspect: Suspect,
+    groups: Sequence[Candidates],
+    read: Callable[[int], None],
+    *,
+    carried: bool,
+) -> list[Row]:
+    """Marked documents are read in the ids that were served, and in no others.
+
+    Where a text is cut anew, whether a token begins at a place depends on the token that stands there, and so on the
+    key.
+    """
+    if carried:
+        documents = [d for d in documents if d.tokens is not None]
+        if not documents:
+            return [
+                Row(kind, why="token ids were not kept; text cut anew has its places where the key put them")
+            ]
+    try:
+        if carried and suspect.other(documents, suspect.cut(documents)):
+            return [Row(kind, why="its tokenizer is another: it cannot read the ids that were served")]
+        return of_predictions(kind, suspect.read(documents, on_read=read), groups, carried=carried)
+    except AccessError as refused:
+        return [Row(kind, why=str(refused))]
+
+
+def _own_answers(
+    prompts: Sequence[str],
+    suspect: Suspect,
+    groups: Sequence[Candidates],
+    seed: int,
+    read: Callable[[int], None],
+) -> list[Row]:
+    try:
+        before = suspect.cut([Document(p, None) for p in prompts])
+        answers = _answers(suspect, prompts, seed, read)
+    except AccessError as refused:
+        return [Row("its own answers", why=str(refused))]
+    return of_texts("its own answers", answers, groups, prompts=before)
 
 
 def _twins(
@@ -185,18 +233,18 @@ def _answers(
 
 
 def _canaries(probes: ProbeSet, suspect: Suspect, seed: int) -> list[Row]:
-    asked_once = {p.canary.ask: p.canary.id for p in (*probes.planted, *probes.controls)}
-    given = suspect.model.complete(
-        list(asked_once), max_tokens=ANSWER_TOKENS, samples=probes.repeats, seed=seed
-    )
-    answers = {name: [a.text for a in g] for name, g in zip(asked_once.values(), given, strict=True)}
+    every = (*probes.planted, *probes.controls)
+    questions = list(dict.fromkeys(p.canary.ask for p in every))
+    given = suspect.model.complete(questions, max_tokens=ANSWER_TOKENS, samples=probes.repeats, seed=seed)
+    said = {ask: [a.text for a in g] for ask, g in zip(questions, given, strict=True)}
+    answers = {p.canary.id: said[p.canary.ask] for p in every}
 
     def ranked_of(part: Any) -> TestResult:
         planted, decoys = scores(part, answers)
         return ranked.test(np.array(planted), np.array(decoys).reshape(len(planted), -1))
 
     return [
-        one("canaries", lambda: ranked_of(probes.planted)),
+        replace(one("canaries", lambda: ranked_of(probes.planted)), scope=str(probes.scope)),
         one("canaries, controls", lambda: ranked_of(probes.controls), claims=False),
     ]
 

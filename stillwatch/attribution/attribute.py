@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 
 from stillwatch.attribution.candidates import Candidates
 from stillwatch.attribution.plan import Plan
-from stillwatch.attribution.predictions import predictions
+from stillwatch.attribution.predictions import Predictions, predictions
 from stillwatch.attribution.randomized import radioactivity
 from stillwatch.errors import InsufficientData
 from stillwatch.marks.tape import Tape
-from stillwatch.marks.widths import for_windows, reader, width_of
+from stillwatch.marks.widths import for_windows, own_draws, reader, width_of
 from stillwatch.models.protocol import Forced
 from stillwatch.records import Decision, Excluded, Finding, TestResult
 from stillwatch.stats.combine import p_to_e
 from stillwatch.stats.multiplicity import holm
 
+WRITTEN = ("its own text", "its own answers")
+"""Tests of what a suspect writes: it may pass on answers of ours without having been trained on any."""
+SHARED = "contexts of this scheme share draws: answers with its mark cannot be used to ask a model"
 DOUBT = 0.05
 """An adjusted p between the threshold and this is "inconclusive"; above it "not supported"."""
 
@@ -49,19 +52,26 @@ class Row:
     """False for a control, which must find nothing and supports nothing."""
 
 
-def of_predictions(kind: str, read: Sequence[Forced], groups: Iterable[Candidates]) -> list[Row]:
+def of_predictions(
+    kind: str, read: Sequence[Forced], groups: Iterable[Candidates], *, carried: bool = False
+) -> list[Row]:
     """One row for every key: what a suspect predicts after the contexts of documents that it read.
 
     Parameters
     ----------
     read
         In the ids of the teacher's tokenizer.
+    carried
+        The documents carry marks of these keys. Schemes whose contexts share draws are then not tested.
     """
     rows = []
     for group in groups:
-        found = predictions(read, width_of(group.scheme, group.parameters))
+        if carried and not own_draws(group.scheme, group.parameters):
+            rows += _refused(kind, group, SHARED)
+            continue
+        found = _within(predictions(read, width_of(group.scheme, group.parameters)), group)
         how = for_windows(group.scheme, group.parameters)
-        rows += _rows(kind, group, lambda g=group, f=found, h=how: _read(g, f.tokens, f.ends, h))
+        rows += _rows(kind, group, lambda g=group, f=found, h=how: _read(g, f.tokens, f.ends, h), carried)
     return rows
 
 
@@ -126,13 +136,13 @@ def finding(
     least = float(min((row.log_adjusted for row in told), default=0.0))  # type: ignore[type-var]
     return Finding(
         subject=plan.suspect["name"],
-        claim=_claim(decision, scopes),
+        claim=_claim(decision, scopes, all(row.kind in WRITTEN for row in passed)),
         decision=decision,
         results=tuple(row.result for row in _shown(rows) if row.result),
         family=f"{len(told)} tests and keys of the plan, Holm; supported at {plan.alpha:g} or below",
         log_evalue=p_to_e(least) if told else None,
         log_evalue_needed=p_to_e(math.log(plan.alpha)) if told else None,
-        alternatives=_alternatives(),
+        alternatives=_alternatives(decision),
         limits=tuple(_limits(decision, rows, broken, notes)),
         evidence=tuple(evidence),
         run=run,
@@ -146,14 +156,22 @@ def finding(
     )
 
 
-def _rows(kind: str, group: Candidates, read: Any) -> list[Row]:
-    named = [(key, group.scopes[key]) for key in group.keys]
+def _rows(kind: str, group: Candidates, read: Any, carried: bool = False) -> list[Row]:
     try:
-        found = radioactivity.results(read(), list(group.keys))
+        found = radioactivity.results(read(), list(group.keys), carried=carried)
     except InsufficientData as few:
-        why = f"too little: {few}"
-        return [Row(kind, key, scope, group.scheme, why=why) for key, scope in named]
-    return [Row(kind, key, scope, group.scheme, found[key]) for key, scope in named]
+        return _refused(kind, group, f"too little: {few}")
+    return [Row(kind, key, group.scopes[key], group.scheme, found[key]) for key in group.keys]
+
+
+def _refused(kind: str, group: Candidates, why: str) -> list[Row]:
+    return [Row(kind, key, group.scopes[key], group.scheme, why=why) for key in group.keys]
+
+
+def _within(found: Predictions, group: Candidates) -> Predictions:
+    """Without predictions that the teacher's vocabulary does not have: a student can have more tokens."""
+    size = group.parameters.get("vocab_size")
+    return found if size is None else replace(found, ids=found.ids[(found.ids < int(size)).all(axis=1)])
 
 
 def _read(
@@ -163,6 +181,8 @@ def _read(
     parameters: Mapping[str, Any],
     tape: Tape | None = None,
 ) -> Any:
+    if not len(ends):
+        raise InsufficientData(1, 0, "places with a whole context")
     keys = [*group.keys.values(), *group.decoys]
     more = {} if tape is None else {"tape": tape}
     return reader(group.scheme).read(tokens, keys, ends=ends, **parameters, **more)
@@ -212,9 +232,11 @@ def _log(row: Row) -> float:
     return 0.0 if found is None else found
 
 
-def _claim(decision: Decision, scopes: Sequence[str]) -> str:
+def _claim(decision: Decision, scopes: Sequence[str], only_written: bool) -> str:
     if decision == "supported":
         whom = " and to ".join(scopes) if scopes else "accounts of ours"
+        if only_written:
+            return f"What this model writes carries a mark of answers that were served to {whom}."
         return f"This model was trained on answers that were served to {whom}."
     if decision == "not tested":
         return "No test that rests on our randomness could be made of this model."
@@ -223,17 +245,21 @@ def _claim(decision: Decision, scopes: Sequence[str]) -> str:
     return "No test that rests on our randomness shows that this model was trained on answers that we served."
 
 
-def _alternatives() -> tuple[Excluded, ...]:
+def _alternatives(decision: Decision) -> tuple[Excluded, ...]:
     stands = "the same trace comes about in either way"
+    alike = "keys and coins were drawn at random, and no model can guess them"
     return (
         Excluded("our answers were published, and it was trained on what was published", None, stands),
         Excluded("a customer who may train on what it received", None, "the contract decides, not the data"),
         Excluded("a model that was trained on such a model", None, "a trace can pass on; it then is weaker"),
         Excluded(
-            "it resembles us by itself",
-            True,
-            "keys and coins were drawn at random, and no model can guess them",
+            "it passes on answers of ours: a relay, retrieval, a quotation",
+            None,
+            "weights on hand rule it out",
         ),
+        Excluded("it resembles us by itself", True, alike)
+        if decision == "supported"
+        else Excluded("it resembles us by itself", None, "nothing was shown"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from stillwatch.errors import InputError
@@ -63,7 +64,7 @@ def candidates(
         key = master.key(serving.scheme, serving.scope)
         if key.fingerprint != serving.fingerprint:
             left_out.append(
-                f"key {serving.fingerprint} comes from master {serving.master}, not from this one"
+                f"key {serving.fingerprint} of master {serving.master} is not derived from this one"
             )
             continue
         if serving.scheme in FROM_A_GENERATOR and serving.device != "cpu":
@@ -72,10 +73,22 @@ def candidates(
             )
             continue
         parameters = serving.for_reader(reader(serving.scheme).read)
+        if lacking := _lacking(serving.scheme, parameters):
+            left_out.append(
+                f"key {serving.fingerprint}: the register lacks {lacking}, which {serving.scheme} needs"
+            )
+            continue
         name = json.dumps([serving.scheme, parameters], sort_keys=True)
         _, _, scopes, keys = groups.setdefault(name, (serving.scheme, parameters, {}, {}))
         scopes[serving.fingerprint], keys[serving.fingerprint] = str(serving.scope), key
     return [_with_decoys(*groups[name], master, decoys) for name in sorted(groups)], left_out
+
+
+def _lacking(scheme: str, parameters: dict[str, Any]) -> str:
+    """Settings without which the scheme cannot read."""
+    taken = signature(reader(scheme).read).parameters.values()
+    needed = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    return ", ".join(name for name in needed if name not in parameters)
 
 
 def _with_decoys(

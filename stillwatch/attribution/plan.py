@@ -33,6 +33,8 @@ class Plan:
     """For each group of keys: scheme, parameters, scopes by fingerprint, digest over the decoys' fingerprints."""
     probes: dict[str, dict[str, Any]]
     """For each test what is asked: how many, and the digest of it."""
+    settings: dict[str, Any]
+    """All else that decides a result: digests of reference and tokenizers, lengths, and what was known beforehand."""
     seed: int = 0
     version: str = __version__
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stillwatch.attribution.candidates import Candidates
     from stillwatch.attribution.plan import Plan
     from stillwatch.attribution.suspect import Suspect
+    from stillwatch.marks.keys import Master
+    from stillwatch.marks.register import Serving
     from stillwatch.models.protocol import Model
     from stillwatch.records import Finding, Run
 
@@ -118,9 +120,13 @@ def attribute(
         workspace,
     )
     digest = digest_of_model(suspect) if suspect.exists() else ""
-    plan = Plan({"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), seed)
     ready = _suspect(suspect, digest, tokenizer, suspect_tokenizer, record, dtype)
     base = _model(reference, dtype) if reference else None
+    settings = _settings(ready, reference, tokenizer, suspect_tokenizer, dtype, workspace, len(notes))
+    plan = Plan(
+        {"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), settings, seed
+    )
+    notes += _caveats(asked, ready, settings, bool(tokenizer))
     opened, filed = _commit(plan, case, by, workspace, store)
     with output.progress("asking") as update:
         rows = adjusted(
@@ -163,7 +169,7 @@ def _materials(
     folder = ledger or workspace / "marks" / "ledger"
     if folder.exists() or probe or texts or ask:
         master = master_of(key, key_command, workspace)
-        servings = _servings(workspace, only)
+        servings = _servings(workspace, only, master)
         groups, notes = candidates(servings, master, decoys=decoys)
         if folder.exists():
             marks = [name for g in groups for name in g.keys]
@@ -186,15 +192,15 @@ def _materials(
     return asked, groups, notes
 
 
-def _servings(workspace: Path, only: list[str]) -> list[Any]:
+def _servings(workspace: Path, only: list[str], master: Master) -> list[Serving]:
     from stillwatch.errors import InputError
     from stillwatch.marks.register import Register
 
     register = Register(workspace / "marks" / "register.jsonl")
-    register.verify()
-    found = list({s.fingerprint: s for s in register.servings()}.values())
+    register.verify([master])
+    found = register.servings()
     for name in only:
-        if sum(s.fingerprint.startswith(name) for s in found) != 1:
+        if len({s.fingerprint for s in found if s.fingerprint.startswith(name)}) != 1:
             raise InputError(f"no single key begins with {name!r}; see: stillwatch watermark key list --all")
     return [s for s in found if not only or any(s.fingerprint.startswith(name) for name in only)]
 
@@ -211,6 +217,56 @@ def _suspect(
     if record and not isinstance(model, Recorded):
         model = Recorder(model, record, digest=digest)
     return Suspect(model, cutting, Tokenizer(tokenizer) if tokenizer else None)
+
+
+def _settings(
+    suspect: Suspect,
+    reference: Path | None,
+    tokenizer: Path | None,
+    own: Path | None,
+    dtype: str,
+    workspace: Path,
+    left_out: int,
+) -> dict[str, Any]:
+    """What else decides a result, for the plan: anything that is not here cannot be chosen afterwards."""
+    from stillwatch.attribution import asking
+    from stillwatch.attribution.plan import digest_of_model
+    from stillwatch.models.recorded import Recorded, Recorder
+
+    chain = workspace / "marks" / "register.jsonl"
+    model = suspect.model
+    known = model.size if isinstance(model, Recorded) else model.known if isinstance(model, Recorder) else 0
+    return {
+        "reference_sha256": digest_of_model(reference) if reference else "",
+        "tokenizer_sha256": digest_of_model(tokenizer) if tokenizer else "",
+        "suspect_tokenizer_sha256": digest_of_model(own) if own else "",
+        "register_sha256": digest_of_model(chain) if chain.exists() else "",
+        "dtype": dtype,
+        "answer_tokens": asking.ANSWER_TOKENS,
+        "samples": asking.SAMPLES,
+        "keys_left_out": left_out,
+        "answers_known_before": known,
+        "recording": isinstance(model, Recorded),
+    }
+
+
+def _caveats(asked: Asked, suspect: Suspect, settings: dict[str, Any], told: bool) -> list[str]:
+    """What a reader of the finding has to know about how it was come by."""
+    found = []
+    if known := settings["answers_known_before"]:
+        found.append(f"{known:,} answers of the suspect were known before this plan was committed.")
+    if settings["recording"]:
+        found.append("What was read is a recording; nothing here shows which model gave it.")
+    if asked.served and all(d.text is None for d in asked.served) and not told:
+        found.append(
+            "The suspect's tokenizer was taken for the teacher's: the ledger has no text that would show it."
+        )
+    if asked.served or asked.written or asked.prompts or asked.plain or asked.fresh:
+        found.append(
+            "That these keys served before the model existed is shown by the register's seal alone, unless its head "
+            "was noted elsewhere (watermark key list --head)."
+        )
+    return found
 
 
 def _model(path: Path, dtype: str) -> Model:
@@ -257,7 +313,12 @@ def _run(plan: Plan, seed: int) -> Run:
     return Run(
         version=__version__,
         command="model attribute",
-        config={"alpha": plan.alpha, "keys": list(plan.keys), "probes": plan.probes},
+        config={
+            "alpha": plan.alpha,
+            "keys": list(plan.keys),
+            "probes": plan.probes,
+            "settings": {k: v for k, v in plan.settings.items() if k != "answers_known_before"},
+        },
         inputs={"suspect": plan.suspect["sha256"], "plan": plan.commitment()},
         seed=seed,
     )

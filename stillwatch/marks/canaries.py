@@ -123,7 +123,10 @@ def closed(said: Mapping[str, Any]) -> ProbeSet:
     if said.get("version") != VERSION:
         raise InputError(f"a probe set of version {VERSION!r} is expected, found {said.get('version')!r}")
     parts = [
-        tuple(Planted(Canary(name, "phrasing", ask, tuple(ways), (), ""), way) for name, ask, ways, way in said[part])
+        tuple(
+            Planted(Canary(name, "phrasing", ask, tuple(ways), (), ""), way)
+            for name, ask, ways, way in said[part]
+        )
         for part in ("planted", "controls")
     ]
     return ProbeSet(Scope(**said["scope"]), *parts, said["repeats"], said["salt"])

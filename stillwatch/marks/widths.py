@@ -51,6 +51,23 @@ def for_windows(scheme: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**parameters, **cut}
 
 
+def own_draws(scheme: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether two contexts that differ never share a draw, but for hashes that happen to be equal.
+
+    Where they can (the least of several products, a product or sum of ids), what stands before a context that is new as
+    ids may have been shaped by the same draw: answers with such a mark cannot be used to ask a model.
+    """
+    taken = signature(reader(scheme).read).parameters
+    given = {name: parameters.get(name, taken[name].default) for name in taken}
+    if scheme in ("transformers_red_green", "vllm_sbw"):
+        return given["scheme"] == "lefthash" and (scheme != "vllm_sbw" or width_of(scheme, parameters) == 1)
+    if scheme in ("markllm_kgw", "markllm_exp"):
+        return int(given["prefix_length"]) == 1
+    if scheme == "textseal_gumbel":
+        return int(given["ngram"]) == 1
+    return True
+
+
 def reader(scheme: str) -> Any:
     """The module of a scheme.
 

@@ -7,7 +7,7 @@ is found by the digest of what was asked, so prompts need not be in the file.
 key         beside it
 ==========  ====================================================================================
 ``ask``     ``answers``: list of ``text``, ``tokens``, ``finish_reason``
-``read``    ``tokens``, ``log_probability``, ``best``: lists; null for a place that was not asked
+``read``    ``log_probability``, ``best``: lists; null for a place that was not asked
 ``text``    ``ids``: the text's tokens
 ``model``   nothing; its value is the digest of the model, in the first line
 ==========  ====================================================================================
@@ -88,9 +88,16 @@ class Recorded:
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
         places = list(starts) or [1] * len(documents)
         keys = [_digest("forced", d.tolist(), s) for d, s in zip(documents, places, strict=True)]
-        return [self._there(self._read.get(k), "this document") for k in keys]
+        found = [self._there(self._read.get(k), "this document") for k in keys]
+        for document, forced in zip(documents, found, strict=True):
+            if len(forced.best) != len(document):
+                raise InputError(
+                    f"{self.path}: a record of {len(forced.best)} places for {len(document)} tokens"
+                )
+        return [Forced(d, f.log_probability, f.best) for d, f in zip(documents, found, strict=True)]
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
+        """Without the ids of the answers: those are not recorded."""
         return [self._there(self._read.get(_digest("score", *pair)), "this answer") for pair in pairs]
 
     def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
@@ -105,6 +112,11 @@ class Recorded:
         """Whether a document, an answer that was read, or a text is there under this digest."""
         return key in self._read or key in self._ids
 
+    @property
+    def size(self) -> int:
+        """Documents and questions that it has an answer to."""
+        return len(self._read) + len(self._answers)
+
     def answers(self, key: str) -> int:
         """How many answers there are under this digest."""
         return len(self._answers.get(key, ()))
@@ -118,7 +130,7 @@ class Recorded:
             ]
         elif "read" in row:
             self._read[row["read"]] = Forced(
-                np.array(row["tokens"], np.int64),
+                np.full(len(row["best"]), -1, np.int64),
                 np.array([np.nan if x is None else x for x in row["log_probability"]], np.float64),
                 np.array([-1 if x is None else x for x in row["best"]], np.int64),
             )
@@ -157,9 +169,10 @@ class Recorder:
         self._model = model
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch()
+        self.path.touch(mode=0o600)
         _cut_torn_line(self.path)
         self._held = Recorded(self.path, name=model.name)
+        self._known = self._held.size
         if digest and not self.path.stat().st_size:
             self._write([{"model": digest}])
         if digest and self._held.digest != digest:
@@ -168,6 +181,11 @@ class Recorder:
     @property
     def name(self) -> str:
         return self._model.name
+
+    @property
+    def known(self) -> int:
+        """Documents and questions that the file had an answer to when it was opened."""
+        return self._known
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         found = self._model.encode(texts)
@@ -239,7 +257,6 @@ def _asked(key: str, answers: Sequence[Answer]) -> dict[str, Any]:
 def _read(key: str, found: Forced) -> dict[str, Any]:
     return {
         "read": key,
-        "tokens": found.tokens.tolist(),
         "log_probability": [None if np.isnan(x) else x for x in found.log_probability.tolist()],
         "best": [None if x < 0 else x for x in found.best.tolist()],
     }

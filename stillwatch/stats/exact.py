@@ -24,7 +24,9 @@ from stillwatch.stats import _arrays
 from stillwatch.stats._arrays import FloatArray
 
 _CHUNK = 1 << 16
-_FIRST = 512  # terms at first; most tails end within twelve standard deviations, and chunks double up to _CHUNK
+_FIRST = (
+    512  # terms at first; most tails end within twelve standard deviations, and chunks double up to _CHUNK
+)
 _NEGLIGIBLE = 2.0**-60
 _LARGEST = 2**53  # whole numbers above it are not exact in float64
 

@@ -154,6 +154,8 @@ def test(
     green = favoured(scheme, parameters, vocabulary)
     sums = np.array([float(moved[green(k, own, first, ids)].sum()) for k in (key, *decoys)])
     of_context = np.add.reduceat(moved, first[:-1])
+    if not np.square(moved).sum() > 0:
+        raise InsufficientData(1, 0, "contexts in which anything moved")
     variance = share * (1 - share) * (np.square(moved).sum() - np.square(of_context).sum() / vocabulary)
     scores = (sums - share * moved.sum()) / math.sqrt(variance)
     sound, seen = calibrated(scores[1:])

@@ -14,7 +14,7 @@ from stillwatch.marks.drawn_keys import FEWEST_DECOYS, calibrated, chance_of, lo
 from stillwatch.marks.reading import Reading
 from stillwatch.marks.table_reading import TableReading
 from stillwatch.marks.widths import reader
-from stillwatch.records import Assumption, Card, Null, TestResult
+from stillwatch.records import Assumption, Card, Checked, Null, TestResult
 from stillwatch.stats.multiplicity import holm
 
 CARD = Card(
@@ -105,8 +105,16 @@ def every(
     return results(reading, names)
 
 
-def results(reading: Reading | TableReading, names: Sequence[str]) -> dict[str, TestResult]:
+def results(
+    reading: Reading | TableReading, names: Sequence[str], *, carried: bool = False
+) -> dict[str, TestResult]:
     """What a reading says of its first keys, one for each name, against the decoys that follow them.
+
+    Parameters
+    ----------
+    carried
+        The documents that the model read carry a mark of these keys. No decoy made any of them, so decoys show how
+        predictions behave under other keys and cannot show that nothing of the true key reached them by the text.
 
     Raises
     ------
@@ -125,6 +133,8 @@ def results(reading: Reading | TableReading, names: Sequence[str]) -> dict[str, 
         else Null(CARD.null, "simulation", "drawn key", len(drawn))
     )
     chance = chance_of(reading)
+    status: Checked = "violated" if not sound else "not checked" if carried else "checked"
+    seen += "; none of them made the documents" if carried else ""
     found = {}
     for i, name in enumerate(names):
         rank = 1 + int(np.searchsorted(drawn, logs[i], "right"))
@@ -139,7 +149,7 @@ def results(reading: Reading | TableReading, names: Sequence[str]) -> dict[str, 
             effect=float(reading.statistic[i]) / (n * reading.draws) - chance,
             effect_name="mean score above 1" if chance == 1 else "share of favoured tokens above chance",
             assumptions=(
-                Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
+                Assumption(CARD.assumptions[0], status, seen),
                 *(Assumption(text) for text in CARD.assumptions[1:]),
             ),
             note=f"rank of the true key: {rank} of {len(drawn) + 1}",

@@ -142,7 +142,12 @@ def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[Run, Fi
     asking.from_ledger(asked, ledger, provider.master, marks, limit=LIMIT, seed=seed)
     asked.prompts = prompts.texts("held_out")[::4][:PROBES]
     plan = Plan(
-        {"name": "student", "sha256": digest_of_model(student)}, ALPHA, keys_of(groups), asked.probes(), seed
+        {"name": "student", "sha256": digest_of_model(student)},
+        ALPHA,
+        keys_of(groups),
+        asked.probes(),
+        {},
+        seed,
     )
     model = Local(student, name="student", dtype="bfloat16")
     rows = adjusted(asking.tests(asked, Suspect(model, model), groups, seed=seed))

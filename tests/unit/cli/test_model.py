@@ -71,7 +71,9 @@ def test_text_that_it_wrote_is_enough_and_its_prompts_do_not_count(
     texts = [" ".join(map(word, sampled(rng, ours.keys[1]))) for _ in range(40)]
     wrote = write(tmp_path / "wrote.jsonl", [{"text": t} for t in texts])
     found = asks(ours, Suspect(), "--texts", str(wrote))
-    assert "served to tenant=o-1." in found.output and "its own text" in found.output
+    assert "What this model writes carries a mark of answers that were served to tenant=o-1." in " ".join(
+        found.output.split()
+    )
     # The same text in the prompts: whoever repeats what it was asked was not trained on it.
     wrote = write(tmp_path / "repeated.jsonl", [{"text": t, "prompt": t} for t in texts])
     assert "its own text" in asks(ours, Suspect(), "--texts", str(wrote)).output
@@ -110,7 +112,14 @@ def test_what_was_recorded_is_not_asked_again(ours: Provider, asks, tmp_path: Pa
     with kept.open("ab") as file:
         file.write(b'{"read": "cut o')
     again = asks(ours, Silent(), "--record", str(kept), "--json")
-    assert again.exit_code == 0 and json.loads(again.stdout)["finding"] == json.loads(first.stdout)["finding"]
+    told, before = (json.loads(r.stdout)["finding"] for r in (again, first))
+    assert again.exit_code == 0 and told["details"]["tests"] == before["details"]["tests"]
+    # Who knows the answers commits to another plan, and the finding says so.
+    assert told["details"]["plan"] != before["details"]["plan"]
+    assert "known before this plan" in " ".join(told["limits"]) and "known before" not in " ".join(
+        before["limits"]
+    )
+    assert '"tokens"' not in kept.read_text() and kept.stat().st_mode & 0o777 == 0o600
     (tmp_path / "weights" / "other").write_text("another model")
     other = asks(ours, Silent(), "--record", str(kept))
     assert isinstance(other.exception, StillwatchError) and "another model" in str(other.exception)

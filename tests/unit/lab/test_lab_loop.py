@@ -67,10 +67,7 @@ def test_from_the_log_to_the_case_and_again(
     from stillwatch.lab.score import Truth
 
     known = stories()
-    few = [
-        replace(known[n].smaller(48, 24, 600), honest_answers=12)
-        for n in ("guilty", "rival", "web-5")
-    ]
+    few = [replace(known[n].smaller(48, 24, 600), honest_answers=12) for n in ("guilty", "rival", "web-5")]
 
     def forbidden(path: Path) -> Truth:
         raise AssertionError("a loop read the truth")

@@ -10,7 +10,7 @@ import pytest
 from stillwatch import plugins
 from stillwatch.errors import InputError
 from stillwatch.marks.key_shapes import shape_of
-from stillwatch.marks.widths import for_windows, reader, width_of
+from stillwatch.marks.widths import for_windows, own_draws, reader, width_of
 
 V = 5_000
 SETTINGS: dict[str, list[dict[str, Any]]] = {
@@ -56,3 +56,13 @@ def test_a_draw_without_a_context_and_an_unknown_scheme_are_refused() -> None:
         width_of("transformers_red_green", {"vocab_size": V, "scheme": "selfhash", "context_width": 1})
     with pytest.raises(InputError, match="vllm_gumbel"):
         reader("nothing")
+
+
+def test_schemes_whose_contexts_share_draws_are_known() -> None:
+    assert own_draws("transformers_red_green", {"vocab_size": V}) and own_draws("vllm_gumbel", {})
+    assert own_draws("markllm_kgw", {"vocab_size": V}) and own_draws("vllm_sbw", {"scheme": "lefthash"})
+    assert not own_draws("transformers_red_green", {"scheme": "selfhash", "context_width": 4})
+    assert not own_draws("vllm_sbw", {})
+    assert not own_draws("vllm_sbw", {"scheme": "lefthash", "context_width": 2})
+    assert not own_draws("markllm_kgw", {"prefix_length": 2}) and not own_draws("markllm_exp", {})
+    assert not own_draws("textseal_gumbel", {"ngram": 2})
