@@ -133,7 +133,7 @@ def one(
 
 
 def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[Run, Finding]:
-    """Ask a student about everything that this provider served, with the tests of ``model attribute``; its plan is digested, not filed."""
+    """Ask a student what this provider served, with the tests of ``model attribute``; the plan is not filed."""
     servings = Register(provider.workspace / "marks" / "register.jsonl").servings()
     groups, notes = candidates(servings, provider.master)
     asked = asking.Asked()
