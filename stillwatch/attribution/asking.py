@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from stillwatch.attribution.served import marked, with_twins
 from stillwatch.attribution.suspect import Document, Suspect
 from stillwatch.errors import AccessError
 from stillwatch.marks.canaries import ProbeSet, scores
-from stillwatch.marks.keys import Master
+from stillwatch.marks.keys import Master, Scope
 from stillwatch.marks.ledger import Ledger
+from stillwatch.marks.twins import Twin
+from stillwatch.marks.twins_published import Published, held, of_ledger
 from stillwatch.models.protocol import Model
 from stillwatch.records import TestResult
 
@@ -30,6 +32,11 @@ ANSWER_TOKENS = 160
 SAMPLES = 4
 """Answers to each prompt of a twin, where text is all that a suspect gives."""
 AT_ONCE = 8
+UNHELD = "The coins of served twins are those that the ledger notes; they were not held against anything that was published."
+HELD = (
+    "The coins of the served twins that were asked about, and which pairs their days have, are as published. When that "
+    "was published, before the model or after it, is for its time stamps to show."
+)
 Told = Callable[[int, int], None]
 """Called with the number of documents asked so far, and of all."""
 
@@ -84,8 +91,10 @@ def from_ledger(
     limit: int,
     seed: int = 0,
     prompts: Mapping[str, str] | None = None,
-) -> None:
-    """Add the served answers and twins of a ledger.
+    said: Published | None = None,
+    scopes: Collection[Scope] = (),
+) -> list[str]:
+    """Add the served answers and twins of a ledger; a sentence for each thing that a reader has to know of them.
 
     Parameters
     ----------
@@ -93,6 +102,11 @@ def from_ledger(
         Fingerprints of the keys whose answers are taken, at most `limit` of each; ten times as many twins.
     prompts
         Exchange id -> prompt, for twins, as far as they are known.
+    said
+        What was published of the days of twins: pairs that do not fit it are left out. None: no coin is held against
+        anything.
+    scopes
+        Whom draws of twins may have been for.
 
     Raises
     ------
@@ -104,10 +118,18 @@ def from_ledger(
     with Ledger(folder, master) as ledger:
         for one_ in marked(ledger, marks, limit=limit, seed=seed):
             asked.served.append(Document(one_.text, one_.tokens, marked=True))
+        fits: set[Twin] | None = None
+        notes: list[str] = []
+        if said is not None:
+            fits, notes = held(said, of_ledger(ledger), master, scopes)
         for one_ in with_twins(ledger, limit=10 * limit, seed=seed):
-            if one_.exchange_id not in coins:  # one coin an exchange, however often it was served
-                coins.add(one_.exchange_id)
-                asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
+            if one_.exchange_id in coins or (fits is not None and one_.twin not in fits):
+                continue  # one coin an exchange, however often it was served
+            coins.add(one_.exchange_id)
+            asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
+    if asked.twins:
+        notes.append(UNHELD if said is None else HELD)
+    return notes
 
 
 def tests(
@@ -179,8 +201,6 @@ def _predictions(
                 Row(kind, why="token ids were not kept; text cut anew has its places where the key put them")
             ]
     try:
-        if carried and suspect.other(documents, suspect.cut(documents)):
-            return [Row(kind, why="its tokenizer is another: it cannot read the ids that were served")]
         return of_predictions(kind, suspect.read(documents, on_read=read), groups, carried=carried)
     except AccessError as refused:
         return [Row(kind, why=str(refused))]

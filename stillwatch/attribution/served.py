@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,8 @@ class Served:
     tokens: NDArray[np.int64] | None = field(repr=False)
     withheld: str | None = field(default=None, repr=False)
     """The twin that a coin kept back."""
+    twin: Twin | None = field(default=None, repr=False)
+    """How that coin fell."""
 
 
 def marked(ledger: Ledger, marks: Collection[str], *, limit: int, seed: int = 0) -> list[Served]:
@@ -73,7 +75,7 @@ def with_twins(ledger: Ledger, *, limit: int, seed: int = 0) -> Iterator[Served]
                 "served and withheld as its coin fell",
                 "another",
             )
-        yield one
+        yield replace(one, twin=twin)
 
 
 def _kept(ledger: Ledger, entry: Entry) -> Served | None:

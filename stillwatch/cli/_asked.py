@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,80 @@ from stillwatch.cli import _json_rows
 
 if TYPE_CHECKING:
     from stillwatch.attribution.asking import Asked
+    from stillwatch.attribution.candidates import Candidates
     from stillwatch.attribution.suspect import Document
     from stillwatch.marks.canaries import ProbeSet
+    from stillwatch.marks.keys import Master
+    from stillwatch.marks.register import Register, Serving
+    from stillwatch.marks.twins_published import Published
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Files and numbers that decide what is asked, as options of the command."""
+
+    workspace: Path
+    ledger: Path | None
+    probe: Path | None
+    texts: Path | None
+    ask: Path | None
+    canaries: Path | None
+    prompts: Path | None
+    twins_published: Path | None
+    only: list[str]
+    decoys: int
+    limit: int
+    seed: int
+
+
+def materials(
+    given: Given, master_of: Callable[[], Master]
+) -> tuple[Asked, list[Candidates], list[str], list[str]]:
+    """What is asked, the keys it is held against, which keys had to be left out, and what else is to be known."""
+    from stillwatch.attribution.asking import Asked, from_ledger
+    from stillwatch.attribution.candidates import candidates
+    from stillwatch.errors import InputError
+    from stillwatch.marks.register import Register
+
+    asked, groups, left_out, notes = Asked(), [], [], []
+    folder = given.ledger or given.workspace / "marks" / "ledger"
+    if folder.exists() or given.probe or given.texts or given.ask:
+        master, register = master_of(), Register(given.workspace / "marks" / "register.jsonl")
+        register.verify([master])
+        groups, left_out = candidates(_servings(register, given.only), master, decoys=given.decoys)
+        if folder.exists():
+            notes = from_ledger(
+                asked, folder, master, [name for g in groups for name in g.keys],
+                limit=given.limit, seed=given.seed,
+                prompts=prompts_by_exchange(given.prompts) if given.prompts else {},
+                said=published_of(given.twins_published) if given.twins_published else None,
+                scopes=register.scopes(),
+            )  # fmt: skip
+        elif given.ledger:
+            raise InputError(f"{given.ledger}: there is no ledger")
+    for path, take in ((given.probe, from_probe), (given.texts, from_texts), (given.ask, from_prompts)):
+        if path:
+            take(asked, path)
+    if given.canaries:
+        asked.canaries = canaries_of(given.canaries)
+    if not asked.probes():
+        raise InputError(
+            "there is nothing to ask: the ledger keeps no answer of a key that served; give --ledger, --probe, "
+            "--texts, --ask or --canaries"
+        )
+    if not groups and (asked.served or asked.fresh or asked.plain or asked.written or asked.prompts):
+        raise InputError("no key that served can be read; see: stillwatch watermark key list --all")
+    return asked, groups, left_out, notes
+
+
+def _servings(register: Register, only: list[str]) -> list[Serving]:
+    from stillwatch.errors import InputError
+
+    found = register.servings()
+    for name in only:
+        if len({s.fingerprint for s in found if s.fingerprint.startswith(name)}) != 1:
+            raise InputError(f"no single key begins with {name!r}; see: stillwatch watermark key list --all")
+    return [s for s in found if not only or any(s.fingerprint.startswith(name) for name in only)]
 
 
 def prompts_by_exchange(path: Path) -> dict[str, str]:
@@ -25,6 +99,13 @@ def prompts_by_exchange(path: Path) -> dict[str, str]:
             raise InputError(f"{where}: exchange_id and prompt are expected")
         found[name] = prompt
     return found
+
+
+def published_of(path: Path) -> Published:
+    """What was published of days of twins: the lines of ``stillwatch watermark twins commit`` and ``tally``."""
+    from stillwatch.marks.twins_published import published
+
+    return published(_json_rows.rows(path))
 
 
 def from_probe(asked: Asked, path: Path) -> None:

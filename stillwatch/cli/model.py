@@ -15,11 +15,8 @@ from stillwatch.cli.watermark_keys import CommandOption, KeyOption, master_of
 
 if TYPE_CHECKING:
     from stillwatch.attribution.asking import Asked
-    from stillwatch.attribution.candidates import Candidates
     from stillwatch.attribution.plan import Plan
     from stillwatch.attribution.suspect import Suspect
-    from stillwatch.marks.keys import Master
-    from stillwatch.marks.register import Serving
     from stillwatch.models.protocol import Model
     from stillwatch.records import Finding, Run
 
@@ -57,6 +54,12 @@ def attribute(
     prompts: Annotated[
         Path | None,
         typer.Option("--prompts", help="Prompts of served twins: JSON lines, exchange_id and prompt."),
+    ] = None,
+    twins_published: Annotated[
+        Path | None,
+        typer.Option(
+            "--twins-published", help="What was published of days of twins: commitments and tallies."
+        ),
     ] = None,
     reference: Annotated[
         Path | None,
@@ -104,29 +107,29 @@ def attribute(
         raise InputError(f"--alpha lies above 0 and not above 0.05, found {alpha:g}")
     if limit < 1:
         raise InputError(f"--limit is 1 or more, found {limit}")
-    asked, groups, notes = _materials(
+    given = _asked.Given(
+        workspace,
         ledger,
         probe,
         texts,
         ask,
         canaries,
         prompts,
+        twins_published,
         keys or [],
         decoys,
         limit,
         seed,
-        key,
-        key_command,
-        workspace,
     )
+    asked, groups, left_out, notes = _asked.materials(given, lambda: master_of(key, key_command, workspace))
     digest = digest_of_model(suspect) if suspect.exists() else ""
     ready = _suspect(suspect, digest, tokenizer, suspect_tokenizer, record, dtype)
     base = _model(reference, dtype) if reference else None
-    settings = _settings(ready, reference, tokenizer, suspect_tokenizer, dtype, workspace, len(notes))
+    settings = _settings(ready, reference, tokenizer, suspect_tokenizer, dtype, given, len(left_out))
     plan = Plan(
         {"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), settings, seed
     )
-    notes += _caveats(asked, ready, settings, bool(tokenizer))
+    notes = [*left_out, *notes, *_caveats(asked, ready, settings, bool(tokenizer))]
     opened, filed = _commit(plan, case, by, workspace, store)
     with output.progress("asking") as update:
         rows = adjusted(
@@ -143,66 +146,6 @@ def attribute(
         output.json_lines([{"run": asdict(run), "finding": asdict(found)}])
     else:
         _model_screen.attribution(found, rows, opened)
-
-
-def _materials(
-    ledger: Path | None,
-    probe: Path | None,
-    texts: Path | None,
-    ask: Path | None,
-    canaries: Path | None,
-    prompts: Path | None,
-    only: list[str],
-    decoys: int,
-    limit: int,
-    seed: int,
-    key: Path | None,
-    key_command: str,
-    workspace: Path,
-) -> tuple[Asked, list[Candidates], list[str]]:
-    """What is asked, the keys it is held against, and what had to be left out."""
-    from stillwatch.attribution.asking import Asked, from_ledger
-    from stillwatch.attribution.candidates import candidates
-    from stillwatch.errors import InputError
-
-    asked, groups, notes = Asked(), [], []
-    folder = ledger or workspace / "marks" / "ledger"
-    if folder.exists() or probe or texts or ask:
-        master = master_of(key, key_command, workspace)
-        servings = _servings(workspace, only, master)
-        groups, notes = candidates(servings, master, decoys=decoys)
-        if folder.exists():
-            marks = [name for g in groups for name in g.keys]
-            known = _asked.prompts_by_exchange(prompts) if prompts else {}
-            from_ledger(asked, folder, master, marks, limit=limit, seed=seed, prompts=known)
-        elif ledger:
-            raise InputError(f"{ledger}: there is no ledger")
-    for path, take in ((probe, _asked.from_probe), (texts, _asked.from_texts), (ask, _asked.from_prompts)):
-        if path:
-            take(asked, path)
-    if canaries:
-        asked.canaries = _asked.canaries_of(canaries)
-    if not asked.probes():
-        raise InputError(
-            "there is nothing to ask: the ledger keeps no answer of a key that served; give --ledger, --probe, "
-            "--texts, --ask or --canaries"
-        )
-    if not groups and (asked.served or asked.fresh or asked.plain or asked.written or asked.prompts):
-        raise InputError("no key that served can be read; see: stillwatch watermark key list --all")
-    return asked, groups, notes
-
-
-def _servings(workspace: Path, only: list[str], master: Master) -> list[Serving]:
-    from stillwatch.errors import InputError
-    from stillwatch.marks.register import Register
-
-    register = Register(workspace / "marks" / "register.jsonl")
-    register.verify([master])
-    found = register.servings()
-    for name in only:
-        if len({s.fingerprint for s in found if s.fingerprint.startswith(name)}) != 1:
-            raise InputError(f"no single key begins with {name!r}; see: stillwatch watermark key list --all")
-    return [s for s in found if not only or any(s.fingerprint.startswith(name) for name in only)]
 
 
 def _suspect(
@@ -225,7 +168,7 @@ def _settings(
     tokenizer: Path | None,
     own: Path | None,
     dtype: str,
-    workspace: Path,
+    given: _asked.Given,
     left_out: int,
 ) -> dict[str, Any]:
     """What else decides a result, for the plan: anything that is not here cannot be chosen afterwards."""
@@ -233,7 +176,7 @@ def _settings(
     from stillwatch.attribution.plan import digest_of_model
     from stillwatch.models.recorded import Recorded, Recorder
 
-    chain = workspace / "marks" / "register.jsonl"
+    chain, said = given.workspace / "marks" / "register.jsonl", given.twins_published
     model = suspect.model
     known = model.size if isinstance(model, Recorded) else model.known if isinstance(model, Recorder) else 0
     return {
@@ -241,6 +184,7 @@ def _settings(
         "tokenizer_sha256": digest_of_model(tokenizer) if tokenizer else "",
         "suspect_tokenizer_sha256": digest_of_model(own) if own else "",
         "register_sha256": digest_of_model(chain) if chain.exists() else "",
+        "twins_published_sha256": digest_of_model(said) if said else "",
         "dtype": dtype,
         "answer_tokens": asking.ANSWER_TOKENS,
         "samples": asking.SAMPLES,

@@ -17,8 +17,10 @@ from typing import Any
 from stillwatch.errors import InputError
 from stillwatch.marks.chain import Chain
 from stillwatch.marks.keys import MarkKey, Master, Scope
+from stillwatch.marks.twins import Commitment
 
 MADE, BEGINS, ENDS = "master.made", "serving.begins", "serving.ends"
+DRAWN = "twins.committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,37 @@ class Register:
             raise InputError(f"key {begun.fingerprint} ({begun.scope}) serves already")
         self.chain.append(master, [(ENDS, _end_body(ended, by, why)), (BEGINS, _body(begun, by))])
         return begun
+
+    def drawn(self, master: Master, commitment: Commitment, scope: Scope, *, by: str) -> None:
+        """Note the commitment to a day's twins, and whom the draw is for: what is published names him by a digest.
+
+        Raises
+        ------
+        InputError
+            The day's draw for this scope was committed with another share.
+        """
+        for before, whom in self.draws():
+            if before.day == commitment.day and whom == scope:
+                if before.digest == commitment.digest:
+                    return
+                raise InputError(
+                    f"the twins of {before.day} for {scope} were committed with a share of {before.share:g} already"
+                )
+        body = asdict(commitment) | {"whom": asdict(scope), "by": by}
+        self.chain.append(master, [(DRAWN, body)])
+
+    def draws(self) -> list[tuple[Commitment, Scope]]:
+        """Every draw of twins that was committed, and whom it is for."""
+        names = Commitment.__slots__
+        return [
+            (Commitment(**{name: entry.body[name] for name in names}), Scope(**entry.body["whom"]))
+            for entry in self.chain.entries()
+            if entry.kind == DRAWN
+        ]
+
+    def scopes(self) -> list[Scope]:
+        """Everybody whom a key or a draw of twins was ever for."""
+        return list(dict.fromkeys([s.scope for s in self.servings()] + [whom for _, whom in self.draws()]))
 
     def servings(self) -> list[Serving]:
         """Every key that ever served, in the order in which they began.

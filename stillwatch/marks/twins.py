@@ -80,10 +80,13 @@ class Twin:
     high: str
     coin: int
     """0: the answer `low` was served; 1: the answer `high`."""
+    scope: str = ""
+    """`Commitment.scope` of its draw; empty in older notes. A day can have a draw for each of several scopes."""
 
     def note(self) -> dict[str, Any]:
         """As the note of the answer's ledger entry."""
-        return {"twin": {"day": self.day, "low": self.low, "high": self.high, "coin": self.coin}}
+        said = {"day": self.day, "low": self.low, "high": self.high, "coin": self.coin}
+        return {"twin": said | ({"scope": self.scope} if self.scope else {})}
 
     @classmethod
     def from_note(cls, exchange_id: str, note: Mapping[str, Any]) -> Twin | None:
@@ -98,8 +101,10 @@ class Twin:
         if said is None:
             return None
         try:
-            return cls(said["day"], exchange_id, said["low"], said["high"], int(said["coin"]))
-        except (KeyError, TypeError, ValueError):
+            return cls(
+                said["day"], exchange_id, said["low"], said["high"], int(said["coin"]), said.get("scope", "")
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(
                 f"exchange {exchange_id[:60]!r}: its note has no twin as `Twin.note` writes it"
             ) from None
@@ -134,6 +139,10 @@ class Day:
         """Whether this exchange gets a twin: say so before any answer is drawn."""
         return _selects(self._seed, self.share, exchange_id)
 
+    def coin(self, exchange_id: str) -> int:
+        """How the coin of an exchange falls, whatever its two answers are; see `Twin.coin`."""
+        return _coin(self._seed, exchange_id)
+
     def draw(self, exchange_id: str, first: str, second: str) -> tuple[int, Twin] | None:
         """Let the coin fall over two answers to one exchange.
 
@@ -159,7 +168,8 @@ class Day:
         one, two = digest_of(first), digest_of(second)
         if one == two:
             return None
-        twin = Twin(self.day, exchange_id, min(one, two), max(one, two), _coin(self._seed, exchange_id))
+        coin = self.coin(exchange_id)
+        twin = Twin(self.day, exchange_id, min(one, two), max(one, two), coin, self.commitment.scope)
         served = twin.low if twin.coin == 0 else twin.high
         return (0 if served == one else 1), twin
 
@@ -222,7 +232,8 @@ def verify(
     seen: set[str] = set()
     for n, twin in enumerate(twins):
         item = f"twin {n} of {commitment.day} ({twin.exchange_id[:60]})"
-        if twin.day != commitment.day or twin.exchange_id in seen or not twin.low < twin.high:
+        own = twin.day == commitment.day and twin.scope in ("", commitment.scope)
+        if not own or twin.exchange_id in seen or not twin.low < twin.high:
             raise IntegrityError(item, "of one pair of that day, in order", "another")
         if not _selects(raw, commitment.share, twin.exchange_id):
             raise IntegrityError(item, "of an exchange that was picked", "one that was not")
