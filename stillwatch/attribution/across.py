@@ -1,15 +1,16 @@
-"""A suspect with another tokenizer: its predictions in the ids of the teacher's.
+"""A suspect with another tokenizer: what it predicts at each place of ours, in the ids of the teacher's tokenizer.
 
-Both tokenizers cut the same text. Where a token of the teacher's begins at a character where one of the suspect's
-begins too, the suspect's prediction there is a piece of text, and the first token that the teacher's tokenizer makes
-of that piece is taken for its prediction. On text without a mark this depends on the suspect and on no key, so the null
-is the same; what it costs is power, where pieces are shorter than the teacher's tokens and where no two cuts meet. On
-text with a mark it must not be used: whether a token begins at a place depends on the token there, which the key chose.
+At each place of an answer the text up to there is cut by the suspect's tokenizer and by nothing that comes after it;
+the suspect's likeliest next token is a piece of text, and the first token that the teacher's tokenizer makes of that
+piece is its prediction. It depends on what stands before the place alone, as with one tokenizer, so the tests and their
+null are the same, on text with a mark too. To read the whole text in the suspect's own cut would not do: whether one of
+its tokens begins at a place depends on the token that stands there, which the key chose. What it costs is power, where
+the suspect's pieces are shorter than the teacher's tokens, and time (`Model.following`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,18 +18,21 @@ from numpy.typing import NDArray
 
 from stillwatch.models.protocol import Forced
 
+Ids = NDArray[np.int64]
+Following = Callable[[Sequence[Ids]], Ids]
+HALF = "\N{REPLACEMENT CHARACTER}"
+"""What a tokenizer gives for a character of which bytes are missing."""
+
 
 class Cutting(Protocol):
-    """What cuts text into ids and says where: `stillwatch.models.tokenizer.Tokenizer`, or a local model."""
+    """What cuts text into ids and joins them: `stillwatch.models.tokenizer.Tokenizer`, or a local model."""
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]: ...
+    def encode(self, texts: Sequence[str]) -> list[Ids]: ...
 
-    def places(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]: ...
-
-    def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]: ...
+    def decode(self, documents: Sequence[Ids]) -> list[str]: ...
 
 
-def same(ids: Sequence[NDArray[np.int64]], texts: Sequence[str], suspect: Cutting) -> bool:
+def same(ids: Sequence[Ids], texts: Sequence[str], suspect: Cutting) -> bool:
     """Whether these ids say these texts in the suspect's vocabulary too, white space aside.
 
     Asked in this direction because ids that a model sampled are seldom those that its own tokenizer would make of the
@@ -39,54 +43,58 @@ def same(ids: Sequence[NDArray[np.int64]], texts: Sequence[str], suspect: Cuttin
     return 5 * alike >= 4 * len(texts)
 
 
-def translated(
-    texts: Sequence[str], read: Sequence[Forced], suspect: Cutting, teacher: Cutting
+def predicted(
+    documents: Sequence[Ids],
+    following: Following,
+    suspect: Cutting,
+    teacher: Cutting,
+    *,
+    before: Sequence[Ids] = (),
 ) -> list[Forced]:
-    """What a suspect holds of texts, place by place of the teacher's tokens.
+    """What a suspect predicts at each place of documents of the teacher's ids.
 
     Parameters
     ----------
-    texts
-        What both read.
-    read
-        What the suspect gave for `suspect.encode(texts)`.
+    following
+        `Model.following` of the suspect.
+    before
+        For each document ids of the suspect's that stand before it, such as its prompt; none where it is empty.
 
     Returns
     -------
     list
-        `tokens` are the teacher's ids, `best` the prediction in the teacher's ids or -1 where the cuts do not meet;
-        `log_probability` is NaN everywhere: the two count different tokens.
+        `best` is the prediction in the teacher's ids; -1 where nothing stands before, where the teacher's cut halves a
+        character, or where the suspect's piece is a half one. `log_probability` is NaN: the two count different tokens.
     """
-    first = _first_ids(read, suspect, teacher)
-    cut = zip(suspect.places(texts), teacher.places(texts), read, strict=True)
-    return [_one(own, theirs, forced, first) for own, theirs, forced in cut]
+    heads = list(before) or [np.empty(0, np.int64)] * len(documents)
+    found = []
+    for ids, head in zip(documents, heads, strict=True):
+        asked, contexts = _contexts(ids, head, suspect, teacher)
+        best = np.full(len(ids), -1, np.int64)
+        if len(asked):
+            best[asked] = following(contexts)
+        found.append(best)
+    known = np.unique(np.concatenate([f[f >= 0] for f in found] or [np.empty(0, np.int64)]))
+    first = _first_ids(known, suspect, teacher)
+    for best in found:
+        best[best >= 0] = first[np.searchsorted(known, best[best >= 0])]
+    return [Forced(ids, np.full(len(ids), np.nan), best) for ids, best in zip(documents, found, strict=True)]
 
 
-def _one(
-    own: tuple[NDArray[np.int64], NDArray[np.int64]],
-    theirs: tuple[NDArray[np.int64], NDArray[np.int64]],
-    forced: Forced,
-    first: dict[int, int],
-) -> Forced:
-    (_, at), (ids, begins) = own, theirs
-    # Several tokens of one character share its place; the first of them is where the cut is.
-    fresh = np.append(True, at[1:] > at[:-1]) if len(at) else np.empty(0, bool)
-    where = dict(zip(at[fresh].tolist(), np.flatnonzero(fresh).tolist(), strict=True))
-    best = np.full(len(ids), -1, np.int64)
-    for i in range(1, len(ids)):
-        j = where.get(int(begins[i]))
-        if j is not None and begins[i] > begins[i - 1] and forced.best[j] >= 0:
-            best[i] = first[int(forced.best[j])]
-    return Forced(ids, np.full(len(ids), np.nan), best)
+def _contexts(ids: Ids, head: Ids, suspect: Cutting, teacher: Cutting) -> tuple[Ids, list[Ids]]:
+    """Places that can be asked, and the suspect's ids of what stands before each."""
+    texts = teacher.decode([ids[:i] for i in range(len(ids))])
+    asked = [i for i, text in enumerate(texts) if not text.endswith(HALF) and (text or len(head))]
+    contexts = [np.concatenate([head, cut]) for cut in suspect.encode([texts[i] for i in asked])]
+    kept = [(i, c) for i, c in zip(asked, contexts, strict=True) if len(c)]
+    return np.array([i for i, _ in kept], np.int64), [c for _, c in kept]
 
 
-def _first_ids(read: Sequence[Forced], suspect: Cutting, teacher: Cutting) -> dict[int, int]:
-    """Each predicted id of the suspect's -> the teacher's first id of its text; -1: half a character, or nothing."""
-    known = np.unique(np.concatenate([f.best[f.best >= 0] for f in read] or [np.empty(0, np.int64)]))
+def _first_ids(known: Ids, suspect: Cutting, teacher: Cutting) -> Ids:
+    """For each predicted id of the suspect's the teacher's first id of its text; -1: half a character, or nothing."""
     # Decoded behind another token: some tokenizers leave out a space at the start of a text.
     anchor = suspect.encode(["a"])[0][-1:]
     (start,) = suspect.decode([anchor])
     pieces = [text[len(start) :] for text in suspect.decode([np.append(anchor, i) for i in known])]
-    whole = [piece if piece and "\N{REPLACEMENT CHARACTER}" not in piece else "" for piece in pieces]
-    cut = teacher.encode(whole)
-    return {int(i): int(ids[0]) if len(ids) else -1 for i, ids in zip(known, cut, strict=True)}
+    cut = teacher.encode([piece if HALF not in piece else "" for piece in pieces])
+    return np.array([ids[0] if len(ids) else -1 for ids in cut], np.int64)

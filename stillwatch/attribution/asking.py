@@ -32,7 +32,7 @@ ANSWER_TOKENS = 160
 SAMPLES = 4
 """Answers to each prompt of a twin, where text is all that a suspect gives."""
 AT_ONCE = 8
-UNHELD = "The coins of served twins are those that the ledger notes; they were not held against anything that was published."
+UNHELD = "The coins of served twins are as the ledger notes them; nothing that was published was held against them."
 HELD = (
     "The coins of the served twins that were asked about, and which pairs their days have, are as published. When that "
     "was published, before the model or after it, is for its time stamps to show."

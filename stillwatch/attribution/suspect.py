@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.attribution.across import Cutting, same, translated
+from stillwatch.attribution.across import Cutting, predicted, same
 from stillwatch.errors import InputError
 from stillwatch.models.protocol import Forced, Model
 
@@ -58,7 +58,12 @@ class Suspect:
         InputError
             It is, and the teacher's is not there.
         """
-        both = [(d.text, i) for d, i in zip(documents, ids, strict=True) if d.text is not None][:50]
+        held = list(zip(documents, ids, strict=True))[:50]
+        if self.teacher is not None:
+            texts = iter(self.teacher.decode([i for d, i in held if d.text is None]))
+            both = [(next(texts) if d.text is None else d.text, i) for d, i in held]
+        else:
+            both = [(d.text, i) for d, i in held if d.text is not None]
         # What was recorded was asked in some ids; other documents are not found there.
         if not both or self.cutting is None or same([i for _, i in both], [t for t, _ in both], self.cutting):
             return False
@@ -75,25 +80,27 @@ class Suspect:
         Raises
         ------
         InputError
-            Its tokenizer is another one, and a document has no text, or a tokenizer is missing.
+            Its tokenizer is another one, and the teacher's is not there.
         """
         ids = self.cut(documents)
         if not self.other(documents, ids):
             asked = [d if len(d) else np.zeros(1, np.int64) for d in ids]
-            return self._in_pieces(asked, on_read)
-        texts = [d.text for d in documents if d.text is not None]
-        if len(texts) < len(documents):
-            raise InputError(
-                "a suspect with another tokenizer reads text, and the ledger keeps token ids only"
-            )
-        assert self.cutting is not None and self.teacher is not None
-        read = self._in_pieces(self.cutting.encode(texts), on_read)
-        return translated(texts, read, self.cutting, self.teacher)
+            return self._in_pieces(asked, self.model.forced, on_read)
+        suspect, teacher = self.cutting, self.teacher
+        assert suspect is not None and teacher is not None
 
-    def _in_pieces(self, documents: Sequence[Ids], on_read: Told) -> list[Forced]:
+        def across(piece: Sequence[Ids]) -> list[Forced]:
+            return predicted(piece, self.model.following, suspect, teacher)
+
+        return self._in_pieces(ids, across, on_read)
+
+    @staticmethod
+    def _in_pieces(
+        documents: Sequence[Ids], read: Callable[[Sequence[Ids]], list[Forced]], on_read: Told
+    ) -> list[Forced]:
         found: list[Forced] = []
         for first in range(0, len(documents), AT_ONCE):
             piece = documents[first : first + AT_ONCE]
-            found += self.model.forced(piece)
+            found += read(piece)
             on_read(len(piece))
         return found

@@ -36,6 +36,14 @@ def forced(model: Model, documents: Sequence[NDArray[np.int64]], starts: Sequenc
     return found
 
 
+def following(model: Model, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """`Model.following` from `Model.forced`, one context after the other."""
+    if any(len(c) == 0 for c in contexts):
+        raise InputError("a context has one id at least")
+    read = model.forced([np.append(c, 0) for c in contexts], starts=[len(c) for c in contexts])
+    return np.array([f.best[-1] for f in read], np.int64)
+
+
 def score(model: Prompted, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
     """`Model.score` from `Model.forced`."""
     before = [model.prompted(prompt) for prompt, _ in pairs]

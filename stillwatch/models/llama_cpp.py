@@ -116,6 +116,10 @@ class LlamaCpp:
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
         return _forced.forced(self, documents, starts)
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """See `stillwatch.models.protocol.Model`. One after the other: slow, where there are many."""
+        return _forced.following(self, contexts)
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         return _forced.score(self, pairs)
 

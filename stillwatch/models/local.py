@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from stillwatch.errors import InputError
 from stillwatch.extras import need
-from stillwatch.models import _forced
+from stillwatch.models import _branches, _forced
 from stillwatch.models.marking import Marking, for_transformers
 from stillwatch.models.protocol import Answer, Forced
-from stillwatch.models.tokenizer import places
 
 Mark = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 """Logits (vocabulary,) and all ids so far -> logits: what a scheme of `stillwatch.marks` does to the next token."""
@@ -64,6 +63,7 @@ class Local:
         self.mark = mark
         self._name = name or self.path.stem
         self._model, self._tokenizer = load(self.path, dtype=dtype)
+        self._branches: bool | None = None
 
     @property
     def name(self) -> str:
@@ -94,10 +94,6 @@ class Local:
     def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
         """The text of each document of ids, special tokens left out."""
         return [str(self._tokenizer.decode(d.tolist(), skip_special_tokens=True)) for d in documents]
-
-    def places(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Of each text the ids, and the character at which each token begins."""
-        return places(self._tokenizer.backend_tokenizer, texts)
 
     def prompted(self, prompt: str) -> NDArray[np.int64]:
         """The ids that stand before an answer to this prompt."""
@@ -134,6 +130,20 @@ class Local:
 
     def forced(self, documents: Sequence[NDArray[np.int64]], *, starts: Sequence[int] = ()) -> list[Forced]:
         return _forced.forced(self, documents, starts)
+
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """See `stillwatch.models.protocol.Model`. A model that cannot branch is asked one context after the other."""
+        found = np.full(len(contexts), -1, np.int64)
+        for places, row in _branches.rows(contexts):
+            if self._branches is not False:
+                logs = _branches.best(self._model, row)
+                if self._branches is None and row.branched:
+                    self._branches = self._as_alone(contexts, places, row, logs)
+            if self._branches is False:
+                found[places] = _forced.following(self, [contexts[i] for i in places])
+            else:
+                found[places] = logs.argmax(axis=1)
+        return found
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         return _forced.score(self, pairs)
@@ -186,6 +196,14 @@ class Local:
             text = str(self._tokenizer.decode(tokens, skip_special_tokens=True))
             answers.append(Answer(text, tokens, "length" if ended is None else "stop"))
         return answers
+
+    def _as_alone(
+        self, contexts: Sequence[NDArray[np.int64]], places: list[int], row: _branches.Row, logs: Any
+    ) -> bool:
+        """Whether one context that branches off gives in a row what it gives alone."""
+        at = int(np.argmax(row.last))
+        (alone,) = self.distributions([np.append(contexts[places[at]], 0)])
+        return _branches.alike(alone[-1], logs[at])
 
     def _ends(self) -> set[int]:
         ends = self._model.generation_config.eos_token_id

@@ -85,6 +85,13 @@ class Model(Protocol):
         """
         ...
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """The token that it holds most likely after each context, of one id or more; those that begin alike together.
+
+        Shape (contexts,).
+        """
+        ...
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         """Make it read each answer after its prompt; places are those of the answer in its own vocabulary."""
         ...

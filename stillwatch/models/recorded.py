@@ -96,6 +96,14 @@ class Recorded:
                 )
         return [Forced(d, f.log_probability, f.best) for d, f in zip(documents, found, strict=True)]
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        found = self._there(self._read.get(_following(contexts)), "what follows these contexts")
+        if len(found.best) != len(contexts):
+            raise InputError(
+                f"{self.path}: a record of {len(found.best)} places for {len(contexts)} contexts"
+            )
+        return np.asarray(found.best, np.int64)
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         """Without the ids of the answers: those are not recorded."""
         return [self._there(self._read.get(_digest("score", *pair)), "this answer") for pair in pairs]
@@ -224,6 +232,13 @@ class Recorder:
             self._write([_read(keys[i], f) for i, f in zip(new, found, strict=True)])
         return self._held.forced(documents, starts=starts)
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        key = _following(contexts)
+        if not self._held.has(key):
+            best = self._model.following(contexts)
+            self._write([_read(key, Forced(best, np.full(len(best), np.nan), best))])
+        return self._held.following(contexts)
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         keys = [_digest("score", *pair) for pair in pairs]
         new = [i for i, key in enumerate(keys) if not self._held.has(key)]
@@ -260,6 +275,10 @@ def _read(key: str, found: Forced) -> dict[str, Any]:
         "log_probability": [None if np.isnan(x) else x for x in found.log_probability.tolist()],
         "best": [None if x < 0 else x for x in found.best.tolist()],
     }
+
+
+def _following(contexts: Sequence[NDArray[np.int64]]) -> str:
+    return _digest("following", [c.tolist() for c in contexts])
 
 
 def _how(max_tokens: int, temperature: float, top_p: float, seed: int) -> list[float]:

@@ -35,11 +35,8 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """The ids of each text, without special tokens."""
-        return [ids for ids, _ in self.places(texts)]
-
-    def places(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Of each text the ids, and the character at which each token begins."""
-        return places(self._raw, texts)
+        found = self._raw.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int64) for one in found]
 
     def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
         """The text of each document of ids, special tokens left out."""
@@ -49,12 +46,6 @@ class Tokenizer:
     def size(self) -> int:
         """Number of ids, those of special tokens among them."""
         return int(self._raw.get_vocab_size(with_added_tokens=True))
-
-
-def places(raw: Any, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """`Tokenizer.places` of a `tokenizers.Tokenizer`."""
-    found = raw.encode_batch(list(texts), add_special_tokens=False)
-    return [(np.array(e.ids, np.int64), np.array([at for at, _ in e.offsets], np.int64)) for e in found]
 
 
 def _load(path: Path) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stillwatch.attribution.across import same, translated
+from stillwatch.attribution.across import HALF, predicted, same
+from stillwatch.attribution.predictions import predictions
 from stillwatch.attribution.suspect import Document, Suspect
 from stillwatch.errors import InputError
 from stillwatch.models.protocol import Forced
@@ -21,15 +22,8 @@ class Pairs:
         self.n = n
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        return [ids for ids, _ in self.places(texts)]
-
-    def places(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        found = []
-        for text in texts:
-            at = np.arange(0, len(text), self.n)
-            parts = [text[i : i + self.n] for i in at]
-            found.append((np.array([self.id_of(p) for p in parts], np.int64), at.astype(np.int64)))
-        return found
+        cut = [[text[i : i + self.n] for i in range(0, len(text), self.n)] for text in texts]
+        return [np.array([self.id_of(part) for part in parts], np.int64) for parts in cut]
 
     def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
         return ["".join(self.text_of(int(i)) for i in d) for d in documents]
@@ -59,28 +53,56 @@ class Says:
             Forced(d, np.full(len(d), -1.0), np.where(np.arange(len(d)) > 0, best, -1)) for d in documents
         ]
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.full(len(contexts), self.cutting.id_of("z" * self.cutting.n))
 
-def test_predictions_stand_where_both_cuts_meet() -> None:
+
+def test_every_place_is_predicted_from_what_stands_before_it() -> None:
     suspect, teacher = Pairs(3), Pairs(2)
-    texts = ["abcdefghijkl"]
-    read = Says(suspect).forced(suspect.encode(texts))
-    (found,) = translated(texts, read, suspect, teacher)
-    assert found.tokens.tolist() == teacher.encode(texts)[0].tolist()
-    # The teacher cuts at 0 2 4 6 8 10, the suspect at 0 3 6 9: they meet at 6, where it says "zzz", so "zz".
-    assert np.flatnonzero(found.best >= 0).tolist() == [3]
-    assert found.best[3] == teacher.id_of("zz") and np.isnan(found.log_probability).all()
+    (ids,) = teacher.encode(["abcdefghijkl"])
+    asked: list[str] = []
+
+    def following(contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        asked.extend(suspect.decode(contexts))
+        return np.full(len(contexts), suspect.id_of("zzz"))
+
+    (found,) = predicted([ids], following, suspect, teacher)
+    assert asked == ["ab", "abcd", "abcdef", "abcdefgh", "abcdefghij"]
+    assert found.tokens.tolist() == ids.tolist() and np.isnan(found.log_probability).all()
+    assert found.best.tolist() == [-1, *[teacher.id_of("zz")] * 5]
+
+
+def test_what_comes_later_changes_no_prediction() -> None:
+    suspect, teacher = Pairs(3), Pairs(2)
+    says = Says(suspect)
+
+    def following(contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.array([suspect.id_of(f"{int(c.sum()) % 997:03d}") for c in contexts])
+
+    texts = ["abcdefghijkl", "abcdefgXYZUV"]
+    (one, other) = predicted(teacher.encode(texts), following, suspect, teacher)
+    assert one.best[:4].tolist() == other.best[:4].tolist() and one.best[5] != other.best[5]
+    head = suspect.encode(["ask"])
+    (after,) = predicted(teacher.encode(texts[:1]), says.following, suspect, teacher, before=head)
+    assert after.best[0] == teacher.id_of("zz")  # its first place stands behind a prompt
 
 
 def test_half_a_character_is_no_prediction() -> None:
     class Broken(Pairs):
         def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
-            return ["".join("\N{REPLACEMENT CHARACTER}" if i > 10**10 else self.text_of(int(i)) for i in d)
-                    for d in documents]  # fmt: skip
+            return ["".join(HALF if i > 10**10 else self.text_of(int(i)) for i in d) for d in documents]
 
-    suspect = Broken(4)
-    texts = ["abcdefghijkl"]
-    (found,) = translated(texts, Says(suspect).forced(suspect.encode(texts)), suspect, Pairs(2))
+    suspect, teacher = Broken(4), Pairs(2)
+    (found,) = predicted(teacher.encode(["abcdefghijkl"]), Says(suspect).following, suspect, teacher)
     assert (found.best == -1).all()
+
+    class Halves(Pairs):
+        def decode(self, documents: Sequence[NDArray[np.int64]]) -> list[str]:
+            return [text[:-1] + HALF if len(text) == 6 else text for text in super().decode(documents)]
+
+    cut = Halves(2)
+    (found,) = predicted(cut.encode(["abcdefghijkl"]), Says(Pairs(3)).following, Pairs(3), cut)
+    assert np.flatnonzero(found.best < 0).tolist() == [0, 3]
 
 
 def test_a_suspect_notices_by_itself_that_its_tokenizer_is_another() -> None:
@@ -91,11 +113,11 @@ def test_a_suspect_notices_by_itself_that_its_tokenizer_is_another() -> None:
     alike = Suspect(Says(teacher), teacher).read(documents)  # type: ignore[arg-type]
     assert [f.asked.sum() for f in alike] == [5, 5]
     (one, _) = Suspect(Says(other), other, teacher).read(documents)  # type: ignore[arg-type]
-    assert one.asked.sum() == 1
+    assert one.asked.sum() == 5
     with pytest.raises(InputError, match="--tokenizer"):
         Suspect(Says(other), other).read(documents)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="token ids only"):
-        Suspect(Says(other), other, teacher).read([*documents, Document(None, documents[0].tokens)])  # type: ignore[arg-type]
+    ids_only = [Document(None, d.tokens, marked=True) for d in documents]
+    assert Suspect(Says(other), other, teacher).read(ids_only)[0].asked.sum() == 5  # type: ignore[arg-type]
 
 
 def test_text_without_ids_is_cut_by_the_teacher() -> None:
@@ -104,3 +126,34 @@ def test_text_without_ids_is_cut_by_the_teacher() -> None:
     (ids,) = suspect.cut([Document("abcd", None)])
     assert ids.tolist() == teacher.encode(["abcd"])[0].tolist()
     assert suspect.read([Document("", None)])[0].asked.sum() == 0
+
+
+def test_an_innocent_model_that_predicts_marked_text_well_is_not_accused() -> None:
+    letters, runs = "abcdefghijkl", 300
+    suspect, teacher = Pairs(3), Pairs(2)
+    pieces = [a + b for a in letters for b in letters]
+    spelled, size = np.array([teacher.id_of(piece) for piece in pieces]), len(pieces)
+    logits = np.random.default_rng(3).normal(0.0, 3.0, (size, size))
+    likely = {piece: pieces[int(row.argmax())] for piece, row in zip(pieces, logits, strict=True)}
+
+    def following(contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.array([suspect.id_of(likely[text[-2:]] + "z") for text in suspect.decode(contexts)])
+
+    scores, right = [], []
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        green = np.argsort(rng.random((size, size)), axis=1) < size // 4
+        ids = rng.integers(0, size, (8, 1))
+        for _ in range(40):
+            drawn = logits[ids[:, -1]] + 3.0 * green[ids[:, -1]] + rng.gumbel(size=(8, size))
+            ids = np.column_stack([ids, drawn.argmax(axis=1)])
+        read = predicted(list(spelled[ids]), following, suspect, teacher)
+        right.append(np.mean([np.mean(f.best[1:] == f.tokens[1:]) for f in read]))
+        pairs = np.unique(predictions(read, 1).ids, axis=0)
+        before, token = (np.searchsorted(spelled, part) for part in pairs.T)
+        n = len(pairs)
+        scores.append((green[before, token].sum() - n / 4) / np.sqrt(n * 3 / 16))
+    found = np.array(scores)
+    assert np.mean(right) > 0.15
+    assert abs(found.mean()) < 3.3 / np.sqrt(runs)
+    assert (found > 1.645).mean() < 0.05 + 3.3 * np.sqrt(0.05 * 0.95 / runs)

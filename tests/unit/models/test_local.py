@@ -14,6 +14,7 @@ transformers = pytest.importorskip("transformers", reason="needs stillwatch[mode
 tokenizers = pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
 
 from stillwatch.errors import InputError  # noqa: E402
+from stillwatch.models import _branches, _forced  # noqa: E402
 from stillwatch.models.local import Local  # noqa: E402
 from stillwatch.models.protocol import Model  # noqa: E402
 
@@ -64,6 +65,35 @@ def test_reading_is_what_transformers_computes(local: Local, folder: Path) -> No
             read.log_probability[1:], wanted[np.arange(len(wanted)), document[1:]], atol=2e-5
         )
         np.testing.assert_array_equal(read.best[1:], wanted.argmax(1))
+
+
+def test_what_follows_many_contexts_is_what_follows_each(
+    local: Local, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    trunk = rng.integers(1, 29, 30)
+    contexts = [trunk[:n] for n in range(1, 31)]
+    contexts += [np.append(trunk[:n], rng.integers(1, 29, m)) for n in range(0, 28, 3) for m in (1, 2)]
+    alone = _forced.following(local, contexts)
+    np.testing.assert_array_equal(local.following(contexts), alone)
+    assert local._branches is True and len(np.unique(alone)) > 5
+    rows = [row for _, row in _branches.rows(contexts, longest=40)]
+    assert len(rows) > 1 and max(len(row.ids) for row in rows) <= 40
+    monkeypatch.setattr(_branches, "LONGEST", 40)
+    np.testing.assert_array_equal(local.following(contexts), alone)
+    assert len(local.following([])) == 0
+    with pytest.raises(InputError, match="one id at least"):
+        local.following([np.empty(0, np.int64)])
+
+
+def test_a_model_that_cannot_branch_is_asked_one_by_one(folder: Path) -> None:
+    local = Local(folder)
+    causal = local._model.forward
+    local._model.forward = lambda attention_mask=None, **given: causal(**given)  # it looks back on all
+    contexts = [np.array(c) for c in ([1, 2, 3, 4], [1, 2, 9], [1, 5], [1, 2])]
+    alone = _forced.following(local, contexts)
+    np.testing.assert_array_equal(local.following(contexts), alone)
+    assert local._branches is False
 
 
 def test_an_answer_is_scored_after_its_prompt_and_without_it(local: Local) -> None:

@@ -37,6 +37,9 @@ class Parrot:
             )
         return found
 
+    def following(self, contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.array([c[-1] + 1 for c in contexts], np.int64)
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
         return self.forced(self.encode([a for _, a in pairs]), starts=[0] * len(pairs))
 
@@ -51,6 +54,8 @@ def test_what_was_recorded_is_given_again_to_the_last_digit(tmp_path: Path) -> N
     said = recorder.complete(["héllo\n", "b"], max_tokens=4, samples=2, seed=9)
     read, scored = recorder.forced([document], starts=[2]), recorder.score([("p", "answer")])
     ids = recorder.encode(["abc"])
+    contexts = [document[:1], document]
+    follow = recorder.following(contexts)
     again = Recorded(recorder.path)
     assert isinstance(again, Model) and again.name == "parrot"
     assert again.complete(["b", "héllo\n"], max_tokens=4, samples=2, seed=9) == said[::-1]
@@ -61,6 +66,9 @@ def test_what_was_recorded_is_given_again_to_the_last_digit(tmp_path: Path) -> N
             np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
         assert one.total == other.total
     np.testing.assert_array_equal(again.encode(["abc"])[0], ids[0])
+    assert follow.tolist() == [6, 8] == again.following(contexts).tolist()
+    with pytest.raises(AccessError, match="what follows"):
+        again.following(contexts[:1])
 
 
 def test_what_was_not_recorded_is_refused_and_not_made_up(tmp_path: Path) -> None:
