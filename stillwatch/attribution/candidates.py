@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any
 
 from stillwatch.errors import InputError
-from stillwatch.marks.keys import MarkKey, Master, Scope
+from stillwatch.marks import served_keys
+from stillwatch.marks.keys import Master
 from stillwatch.marks.register import Serving
-from stillwatch.marks.widths import reader
+from stillwatch.marks.served_keys import Candidate
 
 DECOYS = 200
-FROM_A_GENERATOR = ("markllm_exp", "markllm_kgw", "synthid_table", "transformers_red_green")
-"""Schemes whose lists come from torch's generator: drawn on a GPU they are others, which no reader here makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,12 @@ class Candidates:
     decoys: tuple[Any, ...] = field(repr=False)
     decoy_names: tuple[str, ...] = field(repr=False)
     """Fingerprints of the decoys."""
+    late: frozenset[str] = frozenset()
+    """Fingerprints of keys that were entered in the register after the head of it that was noted elsewhere."""
 
 
 def candidates(
-    servings: Sequence[Serving], master: Master, *, decoys: int = DECOYS
+    servings: Sequence[Serving], master: Master, *, decoys: int = DECOYS, late: Collection[Serving] = ()
 ) -> tuple[list[Candidates], list[str]]:
     """Group what the register holds by scheme and parameters, and draw decoys for each group.
 
@@ -45,6 +44,8 @@ def candidates(
         Those whose keys are to be tried: all that ever served, or those somebody chose before asking the suspect.
     decoys
         Keys of the null for each group, at least 200.
+    late
+        Those of `servings` that were entered after the head of the register that was noted elsewhere.
 
     Returns
     -------
@@ -58,53 +59,28 @@ def candidates(
     """
     if decoys < DECOYS:
         raise InputError(f"at least {DECOYS} decoy keys make a null, found {decoys}")
-    groups: dict[str, tuple[str, dict[str, Any], dict[str, str], dict[str, MarkKey]]] = {}
-    left_out = []
-    for serving in servings:
-        key = master.key(serving.scheme, serving.scope)
-        if key.fingerprint != serving.fingerprint:
-            left_out.append(
-                f"key {serving.fingerprint} of master {serving.master} is not derived from this one"
-            )
-            continue
-        if serving.scheme in FROM_A_GENERATOR and serving.device != "cpu":
-            left_out.append(
-                f"key {serving.fingerprint} marked on {serving.device}: {serving.scheme} draws other lists there"
-            )
-            continue
-        parameters = serving.for_reader(reader(serving.scheme).read)
-        if lacking := _lacking(serving.scheme, parameters):
-            left_out.append(
-                f"key {serving.fingerprint}: the register lacks {lacking}, which {serving.scheme} needs"
-            )
-            continue
-        name = json.dumps([serving.scheme, parameters], sort_keys=True)
-        _, _, scopes, keys = groups.setdefault(name, (serving.scheme, parameters, {}, {}))
-        scopes[serving.fingerprint], keys[serving.fingerprint] = str(serving.scope), key
-    return [_with_decoys(*groups[name], master, decoys) for name in sorted(groups)], left_out
-
-
-def _lacking(scheme: str, parameters: dict[str, Any]) -> str:
-    """Settings without which the scheme cannot read."""
-    taken = signature(reader(scheme).read).parameters.values()
-    needed = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    return ", ".join(name for name in needed if name not in parameters)
+    if not servings:
+        return [], []
+    found, unread = served_keys.candidates(servings, master)
+    groups: dict[str, list[Candidate]] = {}
+    for one in found:
+        groups.setdefault(one.way, []).append(one)
+    return (
+        [_with_decoys(groups[way], master, decoys, late) for way in sorted(groups)],
+        [f"key {one.serving.fingerprint} ({one.serving.scheme}) was not read: {one.why}" for one in unread],
+    )
 
 
 def _with_decoys(
-    scheme: str,
-    parameters: dict[str, Any],
-    scopes: dict[str, str],
-    keys: dict[str, MarkKey],
-    master: Master,
-    number: int,
+    group: Sequence[Candidate], master: Master, number: int, late: Collection[Serving]
 ) -> Candidates:
-    drawn = master.decoys(scheme, Scope(), number)
+    scheme, drawn = group[0].serving.scheme, served_keys.decoys(master, group[0].serving.scheme, number)
     return Candidates(
         scheme,
-        parameters,
-        scopes,
-        {name: key.as_read() for name, key in keys.items()},
+        group[0].parameters,
+        {one.serving.fingerprint: str(one.serving.scope) for one in group},
+        {one.serving.fingerprint: one.key.as_read() for one in group},
         tuple(key.as_read() for key in drawn),
         tuple(key.fingerprint for key in drawn),
+        frozenset(one.serving.fingerprint for one in group if one.serving in late),
     )

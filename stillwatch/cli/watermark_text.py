@@ -17,8 +17,9 @@ from stillwatch.cli.watermark_keys import CommandOption, KeyArgument, KeyOption
 
 if TYPE_CHECKING:
     from stillwatch.cli._documents import Bad, Batch
-    from stillwatch.marks.detecting import Candidate, Corpus, Found, Unread
+    from stillwatch.marks.detecting import Corpus, Found
     from stillwatch.marks.keys import Master
+    from stillwatch.marks.served_keys import Candidate, Unread
     from stillwatch.models.tokenizer import Tokenizer
 
 BLOCK_TOKENS = 1 << 18
@@ -149,8 +150,8 @@ def _tried(
 ) -> tuple[Master, list[Candidate], list[Unread]]:
     from stillwatch.cli.watermark_keys import _parameters, master_of
     from stillwatch.errors import InputError
-    from stillwatch.marks.detecting import candidates
     from stillwatch.marks.register import Register
+    from stillwatch.marks.served_keys import candidates
 
     master = master_of(key, command, workspace)
     register = Register(workspace / "marks" / "register.jsonl")
@@ -451,9 +452,10 @@ def mark(
 
     from stillwatch.cli.watermark_keys import master_of
     from stillwatch.errors import InputError
-    from stillwatch.marks.detecting import Corpus, candidates
+    from stillwatch.marks.detecting import Corpus
     from stillwatch.marks.generation import marking
     from stillwatch.marks.register import Register
+    from stillwatch.marks.served_keys import candidates
     from stillwatch.models.local import Local
 
     asked = [*(prompt or []), *_prompts(prompts)]

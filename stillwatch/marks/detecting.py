@@ -7,26 +7,24 @@ true ones: where they score as the exact law has it, its tail is the p-value; wh
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from inspect import Parameter, signature
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.errors import InputError
-from stillwatch.marks import drawn_keys, table_reading
+from stillwatch.marks import drawn_keys, served_keys, table_reading
 from stillwatch.marks import reading as readings
-from stillwatch.marks.keys import MarkKey, Master
+from stillwatch.marks.keys import Master
 from stillwatch.marks.reading import NEED, Reading
 from stillwatch.marks.register import Serving
+from stillwatch.marks.served_keys import Candidate
 from stillwatch.marks.table_reading import TableReading
 from stillwatch.marks.tape import LIMIT, Ids, Tape
-from stillwatch.marks.widths import for_windows, reader
+from stillwatch.marks.widths import reader
 from stillwatch.stats.multiplicity import holm
 
 ALPHA = 0.01
@@ -34,24 +32,6 @@ ALPHA = 0.01
 POWER = 0.9
 LISTS_TOGETHER = 1 << 21
 """Tokens that wait until a scheme of permuted lists is read: a list costs the same for one token as for a thousand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A key that served, and how its mark is read."""
-
-    serving: Serving
-    key: MarkKey
-    parameters: dict[str, Any]
-    """Of the scheme's `read`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A key of the register that cannot be read here."""
-
-    serving: Serving
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,79 +66,6 @@ class Found:
         return self.log_p_adjusted is not None and self.log_p_adjusted <= math.log(alpha)
 
 
-def candidates(
-    servings: Iterable[Serving],
-    master: Master,
-    *,
-    fingerprints: Sequence[str] = (),
-    schemes: Sequence[str] = (),
-    parameters: Mapping[str, Any] | None = None,
-    cut_outs: bool = False,
-) -> tuple[list[Candidate], list[Unread]]:
-    """Keys of the register, each with the way it is read, and those that cannot be read with the reason.
-
-    Parameters
-    ----------
-    servings
-        Of the register, ended ones too. A key that served twice with the same settings is read once.
-    master
-        From which the keys are derived.
-    fingerprints, schemes
-        Only keys whose fingerprint begins with one of these, and of these schemes; all where empty.
-    parameters
-        Taken where the register lacks one, such as `vocab_size`; what the register has stands.
-    cut_outs
-        Documents are pieces of answers: tokens without a whole context are left out.
-
-    Raises
-    ------
-    InputError
-        No key is left, or a fingerprint that was asked for begins no key.
-    """
-    found: dict[str, Candidate] = {}
-    unread: list[Unread] = []
-    asked = [
-        s for s in servings
-        if (not schemes or s.scheme in schemes)
-        and (not fingerprints or any(s.fingerprint.startswith(f) for f in fingerprints))
-    ]  # fmt: skip
-    for wanted in fingerprints:
-        if not wanted or not any(s.fingerprint.startswith(wanted) for s in asked):
-            raise InputError(
-                f"no key of the register begins with {wanted!r}; see: stillwatch watermark key list --all"
-            )
-    for serving in asked:
-        one = _candidate(serving, master, parameters or {}, cut_outs)
-        if isinstance(one, Unread):
-            unread.append(one)
-        else:
-            found.setdefault(f"{serving.fingerprint} {_spelled(one.parameters)}", one)
-    if not asked:
-        named = f" of {', '.join(schemes)}" if schemes else ""
-        raise InputError(f"the register has no key{named}; see: stillwatch watermark key scope SCHEME")
-    return list(found.values()), unread
-
-
-def _candidate(
-    serving: Serving, master: Master, added: Mapping[str, Any], cut_outs: bool
-) -> Candidate | Unread:
-    if serving.master != master.fingerprint:
-        return Unread(serving, f"comes from master {serving.master}, the one given is {master.fingerprint}")
-    module = reader(serving.scheme)
-    key = master.key(serving.scheme, serving.scope)
-    if key.fingerprint != serving.fingerprint:
-        return Unread(serving, "its shape has changed since it was entered")
-    if serving.device != "cpu" and any("CUDA generator" in text for text in module.CARD.assumptions):
-        return Unread(serving, "marked on a GPU, whose generator draws other lists than can be read here")
-    parameters = replace(serving, parameters={**added, **serving.parameters}).for_reader(module.read)
-    for name, parameter in signature(module.read).parameters.items():
-        if parameter.default is Parameter.empty and name not in (*parameters, "tokens", "keys"):
-            return Unread(serving, f"the register has no {name} for it; add --param {name}=VALUE")
-    if cut_outs:
-        parameters = for_windows(serving.scheme, parameters)
-    return Candidate(serving, key, parameters)
-
-
 class Corpus:
     """A corpus that is read under many keys, in pieces.
 
@@ -188,7 +95,7 @@ class Corpus:
         self.documents = self.tokens = 0
         by_way: dict[str, list[Candidate]] = {}
         for one in tried:
-            by_way.setdefault(f"{one.serving.scheme} {_spelled(one.parameters)}", []).append(one)
+            by_way.setdefault(one.way, []).append(one)
         room = max(1, limit // max(1, len(by_way)))
         self._ways = [_Way(together, master, decoys, room) for together in by_way.values()]
 
@@ -253,7 +160,7 @@ class _Way:
         self.tried, self.parameters = tried, first.parameters
         self.module: ModuleType = reader(first.serving.scheme)
         self.true = [one.key.as_read() for one in tried]
-        drawn = master.decoys(first.serving.scheme, first.serving.scope, decoys) if decoys else ()
+        drawn = served_keys.decoys(master, first.serving.scheme, decoys) if decoys else ()
         self.keys = [*self.true, *(key.as_read() for key in drawn)]
         self.tape = Tape(limit)
         self.sum: Reading | TableReading | None = None
@@ -356,7 +263,3 @@ def _sum_of_quantiles(keys: int, alpha: float, power: float) -> float:
     from scipy.stats import norm
 
     return float(norm.isf(alpha / max(1, keys)) + norm.isf(1 - power))
-
-
-def _spelled(parameters: Mapping[str, Any]) -> str:
-    return json.dumps(dict(parameters), sort_keys=True, default=str)

@@ -85,3 +85,17 @@ def test_ids_that_the_teacher_does_not_have_are_left_out_and_a_register_that_lac
     assert row.result is None and "too little" in row.why
     none, notes = groups(tmp_path / "b")
     assert none == [] and "vocab_size" in notes[0]
+
+
+def test_what_cannot_be_read_here_is_the_same_for_a_model_as_for_a_corpus(tmp_path: Path) -> None:
+    master = Master.create(tmp_path / "key")
+    register = Register(tmp_path / "register.jsonl")
+    for scheme in ("transformers_red_green", "markllm_exp", "vllm_gumbel"):
+        register.begin(master, master.key(scheme, Scope()), {"vocab_size": V}, device="cuda", by="t")
+    found, notes = candidates(register.servings(), master)
+    # MarkLLM draws its EXP mark on the CPU wherever the model runs.
+    assert {g.scheme for g in found} == {"markllm_exp", "vllm_gumbel"}
+    assert len(notes) == 1 and "GPU" in notes[0]
+    assert candidates([], master) == ([], [])
+    for group in found:
+        assert group.decoy_names == tuple(k.fingerprint for k in master.decoys(group.scheme, Scope(), 200))

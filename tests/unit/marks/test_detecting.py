@@ -15,10 +15,11 @@ import pytest
 
 from stillwatch.errors import InputError
 from stillwatch.marks import detecting, simulated
-from stillwatch.marks.detecting import Candidate, Corpus, candidates
+from stillwatch.marks.detecting import Corpus
 from stillwatch.marks.keys import Master, Scope
 from stillwatch.marks.register import Serving
 from stillwatch.marks.schemes import vllm_gumbel
+from stillwatch.marks.served_keys import Candidate, candidates
 
 MASTER = Master(bytes(range(32)))
 VOCABULARY = {"transformers_red_green", "markllm_kgw", "markllm_exp"}
