@@ -48,6 +48,8 @@ class Row:
     """Why there is no result."""
     log_adjusted: float | None = None
     """Natural logarithm of p after Holm over all rows of the plan."""
+    late: bool = False
+    """The key was entered in the register after the head of it that was noted elsewhere."""
     claims: bool = True
     """False for a control, which must find nothing and supports nothing."""
 
@@ -143,7 +145,7 @@ def finding(
         log_evalue=p_to_e(least) if told else None,
         log_evalue_needed=p_to_e(math.log(plan.alpha)) if told else None,
         alternatives=_alternatives(decision),
-        limits=tuple(_limits(decision, rows, broken, notes)),
+        limits=tuple(_limits(decision, rows, passed, broken, notes)),
         evidence=tuple(evidence),
         run=run,
         details={
@@ -161,7 +163,10 @@ def _rows(kind: str, group: Candidates, read: Any, carried: bool = False) -> lis
         found = radioactivity.results(read(), list(group.keys), carried=carried)
     except InsufficientData as few:
         return _refused(kind, group, f"too little: {few}")
-    return [Row(kind, key, group.scopes[key], group.scheme, found[key]) for key in group.keys]
+    return [
+        Row(kind, key, group.scopes[key], group.scheme, found[key], late=key in group.late)
+        for key in group.keys
+    ]
 
 
 def _refused(kind: str, group: Candidates, why: str) -> list[Row]:
@@ -264,7 +269,11 @@ def _alternatives(decision: Decision) -> tuple[Excluded, ...]:
 
 
 def _limits(
-    decision: Decision, rows: Sequence[Row], broken: Sequence[Row], notes: Sequence[str]
+    decision: Decision,
+    rows: Sequence[Row],
+    passed: Sequence[Row],
+    broken: Sequence[Row],
+    notes: Sequence[str],
 ) -> Iterable[str]:
     yield "It does not say by whom, nor how the answers reached the training set."
     if decision != "supported":
@@ -281,7 +290,22 @@ def _limits(
     for row in rows:
         if row.result is None:
             yield f"not tested: {row.kind}{f', {row.scope}' if row.scope else ''}: {row.why}"
+    yield from _late(rows, passed)
     yield from notes
+
+
+def _late(rows: Sequence[Row], passed: Sequence[Row]) -> Iterable[str]:
+    """Keys of which nothing shows that they were chosen before the model was there."""
+    late = {row.key: row.scope for row in rows if row.late}
+    if not late:
+        return
+    why = "entered in the register after the head of it that was noted: nothing shows that it was before the model."
+    for key in dict.fromkeys(row.key for row in passed if row.late):
+        yield f"Key {key} ({late.pop(key)}) was {why}"
+    if passed and all(row.late for row in passed):
+        yield "The claim rests on such keys alone. Whoever holds the master could have tried scopes until one passed."
+    if late:
+        yield f"Of the other keys {len(late)} were entered after that head as well: {', '.join(sorted(late))}."
 
 
 def _as_json(row: Row) -> dict[str, Any]:
@@ -289,6 +313,8 @@ def _as_json(row: Row) -> dict[str, Any]:
     for name in ("key", "scope", "scheme", "why"):
         if getattr(row, name):
             told[name] = getattr(row, name)
+    if row.late:
+        told["entered_after_head"] = True
     if row.result is not None:
         told |= {
             "n": row.result.n,

@@ -36,6 +36,8 @@ class Given:
     decoys: int
     limit: int
     seed: int
+    head: str
+    """Digest of an entry of the register that was noted elsewhere; empty: none was."""
 
 
 def materials(
@@ -43,16 +45,18 @@ def materials(
 ) -> tuple[Asked, list[Candidates], list[str], list[str]]:
     """What is asked, the keys it is held against, which keys had to be left out, and what else is to be known."""
     from stillwatch.attribution.asking import Asked, from_ledger
-    from stillwatch.attribution.candidates import candidates
+    from stillwatch.attribution.candidates import Candidates, candidates
     from stillwatch.errors import InputError
     from stillwatch.marks.register import Register
 
-    asked, groups, left_out, notes = Asked(), [], [], []
+    asked, groups = Asked(), list[Candidates]()
+    left_out, notes = list[str](), list[str]()
     folder = given.ledger or given.workspace / "marks" / "ledger"
-    if folder.exists() or given.probe or given.texts or given.ask:
+    if given.head or folder.exists() or given.probe or given.texts or given.ask:
         master, register = master_of(), Register(given.workspace / "marks" / "register.jsonl")
-        register.verify([master])
-        groups, left_out = candidates(_servings(register, given.only), master, decoys=given.decoys)
+        register.verify([master], head=given.head)
+        late = register.entered_after(given.head) if given.head else []
+        groups, left_out = candidates(_servings(register, given.only), master, decoys=given.decoys, late=late)
         if folder.exists():
             notes = from_ledger(
                 asked, folder, master, [name for g in groups for name in g.keys],

@@ -57,10 +57,11 @@ def _whose(best: Row, told: Sequence[Row]) -> str:
     if not best.key:
         return best.result.effect_name if best.result else ""
     others = [r for r in told if r is not best and r.log_adjusted is not None]
+    scope = f"{best.scope}, entered after the head" if best.late else best.scope
     if not others:
-        return best.scope
+        return scope
     low = sum(r.log_adjusted <= math.log(0.05) for r in others)  # type: ignore[operator]
-    return f"{best.scope} ({low or 'none'} of {output.count(len(others), 'other')} below 0.05)"
+    return f"{scope} ({low or 'none'} of {output.count(len(others), 'other')} below 0.05)"
 
 
 def power(log_p: float | None) -> str | None:

@@ -90,6 +90,9 @@ def attribute(
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or bfloat16.")] = "float32",
     case: Annotated[str, typer.Option("--case", help="File plan and finding here: C-1, or new.")] = "",
+    head: Annotated[
+        str, typer.Option("--head", help="Digest of an entry of the register that was noted elsewhere.")
+    ] = "",
     key: KeyOption = None,
     key_command: CommandOption = "",
     by: ByOption = "",
@@ -120,6 +123,7 @@ def attribute(
         decoys,
         limit,
         seed,
+        head,
     )
     asked, groups, left_out, notes = _asked.materials(given, lambda: master_of(key, key_command, workspace))
     digest = digest_of_model(suspect) if suspect.exists() else ""
@@ -185,6 +189,7 @@ def _settings(
         "suspect_tokenizer_sha256": digest_of_model(own) if own else "",
         "register_sha256": digest_of_model(chain) if chain.exists() else "",
         "twins_published_sha256": digest_of_model(said) if said else "",
+        "register_head": given.head,
         "dtype": dtype,
         "answer_tokens": asking.ANSWER_TOKENS,
         "samples": asking.SAMPLES,
@@ -206,11 +211,20 @@ def _caveats(asked: Asked, suspect: Suspect, settings: dict[str, Any], told: boo
             "The suspect's tokenizer was taken for the teacher's: the ledger has no text that would show it."
         )
     if asked.served or asked.written or asked.prompts or asked.plain or asked.fresh:
-        found.append(
-            "That these keys served before the model existed is shown by the register's seal alone, unless its head "
-            "was noted elsewhere (watermark key list --head)."
-        )
+        found.append(_since_when(str(settings["register_head"])))
     return found
+
+
+def _since_when(head: str) -> str:
+    if head:
+        return (
+            f"The register goes through the entry {head}, which was noted elsewhere. That this was before the model "
+            "existed is for whoever noted it to show."
+        )
+    return (
+        "That these keys served before the model existed is shown by the register's seal alone; --head holds the "
+        "register against a digest that was noted elsewhere."
+    )
 
 
 def _model(path: Path, dtype: str) -> Model:

@@ -14,7 +14,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, IntegrityError
 from stillwatch.marks.chain import Chain
 from stillwatch.marks.keys import MarkKey, Master, Scope
 from stillwatch.marks.twins import Commitment
@@ -158,16 +158,36 @@ class Register:
         IntegrityError
             The chain is broken.
         """
-        found: list[Serving] = []
+        return [one for _, one in self._numbered()]
+
+    def entered_after(self, head: str) -> list[Serving]:
+        """Servings whose entries follow the one with this digest, whenever they say that they began.
+
+        Raises
+        ------
+        IntegrityError
+            No entry has it: the register was written anew, or is another one.
+        """
+        place = next((entry.seq for entry in self.chain.entries() if entry.digest == head), None)
+        if place is None:
+            raise IntegrityError(
+                f"{self.chain.path}: the entry noted elsewhere", head, "none of the entries has it"
+            )
+        return [one for seq, one in self._numbered() if seq > place]
+
+    def _numbered(self) -> list[tuple[int, Serving]]:
+        """Each serving with the number of the entry by which it began."""
+        found: list[tuple[int, Serving]] = []
         for entry in self.chain.entries():
             body = entry.body
             if entry.kind == BEGINS:
                 values = {name: body[name] for name in Serving.__slots__ if name in body}
-                found.append(Serving(**values | {"scope": Scope(**body["scope"]), "master": entry.master}))
+                own = {"scope": Scope(**body["scope"]), "master": entry.master}
+                found.append((entry.seq, Serving(**values | own)))
             elif entry.kind == ENDS:
-                for i, one in enumerate(found):
+                for i, (seq, one) in enumerate(found):
                     if one.fingerprint == body["fingerprint"] and not one.ends:
-                        found[i] = replace(one, ends=body["ends"])
+                        found[i] = (seq, replace(one, ends=body["ends"]))
         return found
 
     def current(self, fingerprint: str) -> Serving:

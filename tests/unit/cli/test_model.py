@@ -227,3 +227,66 @@ def test_no_key_stands_in_anything_that_is_printed_or_filed(ours: Provider, asks
     found = asks(ours, Suspect(ours.keys[2], lean=3.0), "--json")
     secrets = [str(part) for key in ours.keys for part in key.reveal()]
     assert secrets and not any(s in found.output or s in found.stderr for s in secrets)
+
+
+def heads(ours: Provider) -> list[str]:
+    from stillwatch.marks.register import Register
+
+    return [e.digest for e in Register(ours.workspace / "marks" / "register.jsonl").chain.entries()]
+
+
+def test_keys_that_were_entered_after_the_head_that_was_noted_are_marked(ours: Provider, asks) -> None:  # type: ignore[no-untyped-def]
+    noted = heads(ours)[3]  # the master, then the keys of o-0, o-1 and o-2
+    for guilty, late in ((ours.keys[3], True), (ours.keys[1], False)):
+        told = json.loads(asks(ours, Suspect(guilty, lean=3.0), "--head", noted, "--json").stdout)
+        finding, said = told["finding"], " ".join(told["finding"]["limits"])
+        marked = {t["scope"] for t in finding["details"]["tests"] if t.get("entered_after_head")}
+        assert finding["decision"] == "supported" and marked == {"tenant=o-3", "tenant=o-4"}
+        assert (f"Key {guilty.fingerprint} (tenant=o-" in said) == late
+        assert ("rests on such keys alone" in said) == late
+        assert "were entered after that head as well" in said and noted in said and "seal alone" not in said
+        assert told["run"]["config"]["settings"]["register_head"] == noted
+    shown = asks(ours, Suspect(ours.keys[3], lean=3.0), "--head", noted).output
+    assert "entered after the head" in " ".join(shown.split())
+    last = json.loads(asks(ours, Suspect(ours.keys[3], lean=3.0), "--head", heads(ours)[-1], "--json").stdout)
+    assert "after" not in " ".join(last["finding"]["limits"]).replace("afterwards", "")
+    without = json.loads(asks(ours, Suspect(), "--json").stdout)["finding"]
+    assert any("seal alone" in x for x in without["limits"])
+
+
+def test_a_register_that_was_written_anew_does_not_go_through_the_head(
+    ours: Provider, asks, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    """Whoever holds the master enters a key that fits the suspect, dated back, in front of all others."""
+    import shutil
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from stillwatch.errors import IntegrityError
+    from stillwatch.marks.keys import Scope
+    from stillwatch.marks.register import Register
+
+    noted, anew = heads(ours)[-1], tmp_path / "anew"
+    shutil.copytree(ours.workspace / "marks", anew / "marks")
+    path = anew / "marks" / "register.jsonl"
+    backdated = ours.master.key("transformers_red_green", Scope(tenant="o-99"))
+    then, old = datetime(2020, 1, 1, tzinfo=UTC), Register(path).servings()
+
+    # Added at the end, with an early date: the head is there, and the key is marked.
+    Register(path).begin(ours.master, backdated, old[0].parameters, device="cpu", at=then, by="t")
+    forged = replace(ours, workspace=anew)
+    told = json.loads(asks(forged, Suspect(backdated, lean=3.0), "--head", noted, "--json").stdout)["finding"]
+    marked = {t["scope"] for t in told["details"]["tests"] if t.get("entered_after_head")}
+    assert told["decision"] == "supported" and marked == {"tenant=o-99"}
+    assert any("rests on such keys alone" in x for x in told["limits"])
+
+    # Written anew with it in front: without the head nobody sees it, with the head it is refused.
+    for file in (path, path.with_suffix(".head")):
+        file.unlink()
+    register = Register(path)
+    register.begin(ours.master, backdated, old[0].parameters, device="cpu", at=then, by="t")
+    for key in ours.keys:
+        register.begin(ours.master, key, old[0].parameters, device="cpu", by="t")
+    assert asks(forged, Suspect(backdated, lean=3.0)).exit_code == 0
+    found = asks(forged, Suspect(backdated, lean=3.0), "--head", noted)
+    assert isinstance(found.exception, IntegrityError) and "noted elsewhere" in str(found.exception)
