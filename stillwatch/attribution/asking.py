@@ -16,7 +16,7 @@ from stillwatch.attribution.plan import probe
 from stillwatch.attribution.preferences import preferences
 from stillwatch.attribution.randomized import canaries as ranked
 from stillwatch.attribution.randomized import twins
-from stillwatch.attribution.served import marked, with_twins
+from stillwatch.attribution.served import later_turns, marked, with_twins
 from stillwatch.attribution.suspect import Document, Suspect
 from stillwatch.errors import AccessError
 from stillwatch.marks.canaries import ProbeSet, scores
@@ -116,17 +116,23 @@ def from_ledger(
     known: Mapping[str, str] = prompts or {}
     coins: set[str] = set()
     with Ledger(folder, master) as ledger:
-        for one_ in marked(ledger, marks, limit=limit, seed=seed):
+        without = later_turns(ledger)
+        for one_ in marked(ledger, marks, limit=limit, seed=seed, without=without):
             asked.served.append(Document(one_.text, one_.tokens, marked=True))
         fits: set[Twin] | None = None
         notes: list[str] = []
         if said is not None:
             fits, notes = held(said, of_ledger(ledger), master, scopes)
-        for one_ in with_twins(ledger, limit=10 * limit, seed=seed):
+        for one_ in with_twins(ledger, limit=10 * limit, seed=seed, without=without):
             if one_.exchange_id in coins or (fits is not None and one_.twin not in fits):
                 continue  # one coin an exchange, however often it was served
             coins.add(one_.exchange_id)
             asked.twins.append((known.get(one_.exchange_id, ""), one_.text or "", one_.withheld or ""))
+    if len(without):
+        notes.append(
+            f"{len(without):,} answers are later turns of their conversations and were left out: what they say depends "
+            "on what a key or a coin chose before."
+        )
     if asked.twins:
         notes.append(UNHELD if said is None else HELD)
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from stillwatch.marks.twins import Twin, digest_of
 
 if TYPE_CHECKING:
     from stillwatch.marks.ledger import Entry, Ledger
+
+Without = NDArray[np.int64]
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,43 @@ class Served:
     """How that coin fell."""
 
 
-def marked(ledger: Ledger, marks: Collection[str], *, limit: int, seed: int = 0) -> list[Served]:
+def later_turns(ledger: Ledger) -> NDArray[np.int64]:
+    """Numbers of records that are not the first answer of their conversation, rising.
+
+    What is served in a later turn depends on what a key or a coin chose in an earlier one. The first is the one with
+    the earliest time, whether or not it is kept or marked. Memory while it is made: 32 bytes for each answer with a
+    conversation; answers without one are taken for conversations of their own.
+    """
+    names, times, numbers = array("Q"), array("q"), array("q")
+    for entry in ledger.entries():
+        if name := entry.conversation:
+            names.append(
+                int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+            )
+            times.append(entry.time)
+            numbers.append(entry.number)
+    own, at = np.array(names, np.uint64), np.array(numbers, np.int64)
+    order = np.lexsort((at, np.array(times, np.int64), own))
+    again = own[order][1:] == own[order][:-1]
+    return np.sort(at[order][1:][again])
+
+
+def marked(
+    ledger: Ledger, marks: Collection[str], *, limit: int, seed: int = 0, without: Without = NONE
+) -> list[Served]:
     """Answers that carry one of these marks and are kept, at most `limit` of each mark.
 
     Where there are more, those with the smallest digest of seed and exchange id are taken: the choice depends on
     nothing that was served. Memory is that of the answers taken.
+
+    Parameters
+    ----------
+    without
+        Numbers of records that are passed over, rising; see `later_turns`.
     """
     picked: dict[str, list[tuple[int, int, Entry]]] = {mark: [] for mark in marks}
     for entry in ledger.entries():
-        if entry.mark not in picked or not entry.kept:
+        if entry.mark not in picked or not entry.kept or _has(without, entry.number):
             continue
         row = (-_drawn(seed, entry.exchange_id), entry.number, entry)
         held = picked[entry.mark]
@@ -54,7 +86,7 @@ def marked(ledger: Ledger, marks: Collection[str], *, limit: int, seed: int = 0)
     return [one for _, entry in rows if (one := _kept(ledger, entry)) is not None]
 
 
-def with_twins(ledger: Ledger, *, limit: int, seed: int = 0) -> Iterator[Served]:
+def with_twins(ledger: Ledger, *, limit: int, seed: int = 0, without: Without = NONE) -> Iterator[Served]:
     """Answers whose twin a coin kept back, both texts kept; at most `limit`.
 
     Raises
@@ -62,7 +94,11 @@ def with_twins(ledger: Ledger, *, limit: int, seed: int = 0) -> Iterator[Served]
     IntegrityError
         What was served and what was withheld are not the two that the coin fell between, or it fell the other way.
     """
-    rows = ((_drawn(seed, e.exchange_id), e.number, e) for e in ledger.entries() if e.withheld and e.kept)
+    rows = (
+        (_drawn(seed, e.exchange_id), e.number, e)
+        for e in ledger.entries()
+        if e.withheld and e.kept and not _has(without, e.number)
+    )
     for _, _, entry in heapq.nsmallest(limit, rows):
         one = _kept(ledger, entry)
         if one is None or one.text is None or one.withheld is None:
@@ -84,6 +120,11 @@ def _kept(ledger: Ledger, entry: Entry) -> Served | None:
         return None
     tokens = None if kept.tokens is None else np.array(kept.tokens, np.int64)
     return Served(entry.exchange_id, entry.account, entry.mark, kept.text, tokens, kept.withheld_text)
+
+
+def _has(numbers: Without, number: int) -> bool:
+    at = int(np.searchsorted(numbers, number))
+    return at < len(numbers) and int(numbers[at]) == number
 
 
 def _drawn(seed: int, exchange_id: str) -> int:

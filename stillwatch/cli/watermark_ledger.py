@@ -27,7 +27,7 @@ TOGETHER = 1_000
 """Answers that share one write and one sync."""
 FIELDS = (
     "exchange_id", "time", "account", "text", "tokens", "mark", "model", "withheld_text", "withheld_tokens", "keep",
-    "note",
+    "note", "conversation",
 )  # fmt: skip
 
 LedgerOption = Annotated[
@@ -317,7 +317,7 @@ def _row(line: str) -> dict[str, Any]:
         if row.get(name) is None:
             there = ", ".join(map(str, list(row)[:12])) or "nothing"
             raise InputError(f"{name} is missing; there is {there}; taken are {', '.join(FIELDS)}")
-    for name in ("exchange_id", "text", "mark", "model", "withheld_text"):
+    for name in ("exchange_id", "text", "mark", "model", "withheld_text", "conversation"):
         if not isinstance(row.get(name, ""), str | None):
             raise InputError(f"{name} is text, found {type(row[name]).__name__}")
     for name in ("tokens", "withheld_tokens"):
@@ -358,6 +358,7 @@ def _answer(row: dict[str, Any], known: dict[str, int]) -> Answer:
         withheld_tokens=row.get("withheld_tokens"),
         keep=row.get("keep"),
         note=note,
+        conversation=row.get("conversation") or "",
     )
     # The ledger refuses these too, but then with everything that is written together.
     note_bytes(answer)

@@ -21,6 +21,8 @@ FIXED = struct.Struct("<BBHHHqq8s32s32sII12s16s")
 HAS_TEXT, HAS_TOKENS, KEPT, WITHHELD = 1, 2, 4, 8
 MOST_SHINGLES = 512
 MOST_NOTE = 60_000
+CONVERSATION = "conversation"
+"""Where the note holds the digest of the conversation, so that the format of records is what it was."""
 MOST_BYTES = 64 << 20
 """Bytes of text and tokens that one answer may keep."""
 
@@ -55,12 +57,22 @@ class Answer:
     """Keep text and tokens, whatever the share of the policy says; None: let the policy decide."""
     note: Mapping[str, Any] = field(default_factory=dict)
     """A few JSON values, not encrypted, such as those of a drawn twin; never text."""
+    conversation: str = field(default="", repr=False)
+    """Names the conversation that the answer is a turn of, at most 1,000 bytes; kept as a keyed digest, in the note."""
 
     def __post_init__(self) -> None:
         if self.text is None and self.tokens is None:
             raise InputError(f"answer {self.exchange_id[:60]!r}: neither text nor tokens were given")
         if not 1 <= len(self.exchange_id.encode()) <= 1000:
             raise InputError(f"an exchange id has 1 to 1,000 bytes, found {self.exchange_id[:60]!r}")
+        if len(text_bytes(self.conversation)) > 1000:
+            raise InputError(
+                f"answer {self.exchange_id[:60]!r}: a conversation has a name of 1,000 bytes at most"
+            )
+        if self.conversation and CONVERSATION in self.note:
+            raise InputError(
+                f"answer {self.exchange_id[:60]!r}: the note has a {CONVERSATION} of its own; give one of the two"
+            )
         if not 0 <= self.account < 1 << 63 or not 0 <= self.time < 1 << 62:
             raise InputError(f"answer {self.exchange_id[:60]!r}: account or time is out of range")
         if self.mark and (len(self.mark) != 16 or not _is_hex(self.mark)):
@@ -88,6 +100,12 @@ class Entry:
     withheld: bool
     """It has a twin."""
     note: Mapping[str, Any]
+
+    @property
+    def conversation(self) -> str:
+        """The same for every turn of one conversation: a keyed digest; empty where it was not given."""
+        said = self.note.get(CONVERSATION, "")
+        return said if isinstance(said, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +180,8 @@ class Waiting:
     nonce: bytes
 
 
-def note_bytes(answer: Answer) -> bytes:
-    """The note as it is stored.
+def note_bytes(answer: Answer, conversation: str = "") -> bytes:
+    """The note as it is stored, with the keyed digest of the conversation if there is one.
 
     Raises
     ------
@@ -171,7 +189,8 @@ def note_bytes(answer: Answer) -> bytes:
         It is not JSON, or too long.
     """
     try:
-        note = json.dumps(dict(answer.note), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        said = {**answer.note, CONVERSATION: conversation} if conversation else dict(answer.note)
+        note = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as problem:
         raise InputError(f"answer {answer.exchange_id[:60]!r}: its note is not JSON: {problem}") from problem
     if len(note) > MOST_NOTE:

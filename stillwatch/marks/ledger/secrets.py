@@ -41,6 +41,10 @@ class Secrets:
         """32 bytes, of token ids as 4 bytes each."""
         return hmac.digest(self.digest, b"tokens\0" + tokens, "sha256")
 
+    def conversation(self, name: bytes) -> str:
+        """32 hexadecimal digits; the same name has the same ones in every ledger of one master."""
+        return hmac.digest(self.digest, b"conversation\0" + name, "sha256")[:16].hex()
+
     def link(self, previous: bytes, record: bytes) -> bytes:
         """What chains a record to the one before: HMAC-SHA256, 32 bytes."""
         return hmac.digest(self.chain, previous + record, "sha256")

@@ -259,7 +259,9 @@ class Ledger:
             text,
             bytes(32) if text is None else secrets.text_digest(text),
             bytes(32) if answer.tokens is None else secrets.token_digest(token_bytes(answer.tokens)),
-            note_bytes(answer),
+            note_bytes(
+                answer, secrets.conversation(text_bytes(answer.conversation)) if answer.conversation else ""
+            ),
             content,
             os.urandom(NONCE_BYTES) if content else bytes(NONCE_BYTES),
         )

@@ -212,3 +212,16 @@ def test_what_cannot_be_asked(workspace: Path, tmp_path: Path) -> None:
     for words in (("find", "--account", "a-00000000000000ff"), ("verify",), ("describe",), ("expire",)):
         assert "there is no ledger here" in refused(typed(empty, *words))
     assert not (empty / "marks" / "ledger").exists()
+
+
+def test_conversations_go_in_by_name_and_come_out_as_digests(workspace: Path) -> None:
+    turns = [answer(n, text=f"{LONG} {n}", conversation=name) for n, name in ((11, "thread-1"), (12, "thread-1"))]
+    added = typed(workspace, "add", "-", stdin=lines(*turns))
+    assert added.exit_code == 0, added.exception
+    (workspace / "asked.txt").write_text(f"{LONG} 11")
+    found = rows(typed(workspace, "find", "--like", workspace / "asked.txt", "--json"))
+    said = {r["exchange_id"]: r["note"].get("conversation") for r in found}
+    assert said["req-11"] == said["req-12"] and len(said["req-11"]) == 32 and said["req-1"] is None
+    assert "conversation is text" in refused(
+        typed(workspace, "add", "-", stdin=lines(answer(13, conversation=5))), FormatError
+    )
