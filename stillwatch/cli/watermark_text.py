@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -276,21 +276,32 @@ class _Single:
 
 @contextmanager
 def _written(out: Path | None, wanted: bool) -> Iterator[Callable[[dict[str, Any]], object] | None]:
-    """Where JSON lines go: a new file, stdout, or nowhere."""
+    """Where JSON lines go: a new file, stdout, or nowhere.
+
+    The file is called ``NAME.part`` until it is whole: what was cut off never has the name that was asked for.
+    """
     from stillwatch.errors import InputError
 
     if out is None:
         yield (lambda row: output.json_lines([row])) if wanted else None
         return
-    file: TextIO
+    part = out.with_name(f"{out.name}.part")
     try:
-        file = out.open("x", encoding="utf-8", errors="backslashreplace")
-    except FileExistsError:
-        raise InputError(f"{out}: there is a file already; it is not written over") from None
+        if out.exists():
+            raise InputError(f"{out}: there is a file already; it is not written over")
+        file = part.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as problem:
         raise InputError(f"{out}: cannot be written: {problem.strerror}") from problem
-    with file:
-        yield lambda row: file.write(json_.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    try:
+        with file:
+            yield lambda row: file.write(json_.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    except BaseException:
+        if part.stat().st_size:
+            output.note(f"{part}: what was written before it ended; it is not whole")
+        else:
+            part.unlink()
+        raise
+    part.replace(out)
 
 
 def _write_all(

@@ -63,8 +63,15 @@ def test_twins_of_later_turns_are_left_out_too_and_without_conversations_nothing
 
     asked = Asked()
     names = ["a", "a", "b", "", ""]
-    notes = from_ledger(asked, filled(tmp_path / "1", [pair(n, c) for n, c in enumerate(names)]), MASTER, [MARK], limit=9)
-    assert len(asked.twins) == 4 and notes[0].startswith("1 answers are later turns") and notes[1] == asking.UNHELD
+    folder = filled(tmp_path / "1", [pair(n, c) for n, c in enumerate(names)])
+    notes = from_ledger(asked, folder, MASTER, [MARK], limit=9)
+    assert (
+        len(asked.twins) == 4
+        and notes[0].startswith("1 answers are later turns")
+        and notes[1] == asking.UNHELD
+    )
     asked = Asked()
-    notes = from_ledger(asked, filled(tmp_path / "2", [pair(n, "") for n in range(5)]), MASTER, [MARK], limit=9)
+    notes = from_ledger(
+        asked, filled(tmp_path / "2", [pair(n, "") for n in range(5)]), MASTER, [MARK], limit=9
+    )
     assert len(asked.twins) == len(asked.served) == 5 and notes == [asking.UNHELD]

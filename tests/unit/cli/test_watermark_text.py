@@ -278,7 +278,8 @@ def test_another_master_and_a_changed_register(workspace: Path, tmp_path: Path) 
 
 def test_interrupted_it_says_so(workspace: Path, tmp_path: Path) -> None:
     place = [sys.executable, "-c", "from stillwatch.cli.main import run; run()"]
-    words = ["watermark", "detect", "-", "--workspace", str(workspace)]
+    out = tmp_path / "found.jsonl"
+    words = ["watermark", "detect", "-", "--out", str(out), "--per-document", "--workspace", str(workspace)]
     with subprocess.Popen(
         [*place, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
@@ -289,6 +290,37 @@ def test_interrupted_it_says_so(workspace: Path, tmp_path: Path) -> None:
         run.send_signal(signal.SIGINT)
         _, errors = run.communicate(timeout=30)
     assert run.returncode == 130 and b"interrupted" in errors and b"Traceback" not in errors
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OSError("the disk went away")])
+def test_what_was_cut_off_never_has_the_name_that_was_asked_for(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    from stillwatch.marks.detecting import Corpus
+
+    file, out = written(tmp_path / "a.jsonl", [[1, 2, 3]] * 4), tmp_path / "found.jsonl"
+    part, best = out.with_name("found.jsonl.part"), Corpus.best
+    words = ("detect", file, "--per-document", "--out", out)
+    left = [3]
+
+    def ends(corpus: Corpus, ids: object) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise end
+        return best(corpus, ids)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Corpus, "best", ends)
+    done = typed(workspace, *words)
+    assert done.exit_code != 0 and not out.exists() and "it is not whole" in done.stderr
+    assert len(part.read_text().splitlines()) == 3
+    left[0] = 0
+    assert typed(workspace, *words).exit_code != 0 and not out.exists() and not part.exists()
+    # What an earlier run left is written over.
+    part.write_text("left over" * 1000)
+    left[0] = 9
+    assert typed(workspace, *words).exit_code == 0 and not part.exists()
+    assert json.loads(out.read_text().splitlines()[-1])["kind"] == "summary"
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_a_conversation_is_kept_as_a_digest_and_its_name_nowhere(tmp_path: Path)
     assert said[0] == said[2] != said[1] and said[3] == "" and len(said[0]) == 32
     with Ledger(tmp_path / "a", MASTER) as again:
         assert [entry.conversation for entry in again.entries()] == said
-        assert [e.note.get("twin") for e in again.entries()][0] == {"coin": 0}  # the note's own values stay
+        assert next(e.note.get("twin") for e in again.entries()) == {"coin": 0}  # the note's own values stay
     assert not any(b"thread-of" in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert verify(tmp_path / "a", MASTER).answers == 4
 
