@@ -57,10 +57,13 @@ class Student:
     rate: float
     scratch: bool
     seed: int
+    merges: float
 
     def digest(self, grid: Grid) -> str:
         """Of everything that decides what is trained, and of nothing else; 16 hexadecimal digits."""
         facts = {k: v for k, v in asdict(self).items() if k != "name"}
+        if self.merges == 1.0:  # a field of later: students of before keep their digest
+            del facts["merges"]
         facts["corpus"] = asdict(grid.corpora[self.corpus])
         facts["teacher"] = asdict(grid.teacher)
         return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -98,4 +101,8 @@ def grid(path: Path = FILE) -> Grid:
             raise InputError(f"{path}: student {student.name!r} is of no marked corpus: {student.corpus!r}")
         if not 0 <= student.share <= 1 or not 1 <= student.answers <= teacher.answers:
             raise InputError(f"{path}: student {student.name!r}: share or answers out of range")
+        if not 0 < student.merges <= 1 or (student.scratch and student.merges < 1):
+            raise InputError(
+                f"{path}: student {student.name!r}: merges out of range, or of no pretrained model"
+            )
     return Grid(teacher, corpora, students)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -37,11 +37,23 @@ class Corpus:
 
     def documents(self) -> list[Ids]:
         """Each prompt followed by its answer."""
-        return [np.concatenate(both) for both in zip(self.prompts, self.answers, strict=True)]
+        return _joined(self.prompts, self.answers)
 
     def rows(self, places: Sequence[int] | NDArray[np.int64]) -> Corpus:
         """Only these, in this order."""
         return Corpus(tuple(self.prompts[p] for p in places), self.answers[list(places)])
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Prompts and answers of any lengths, in the ids of whoever learns from them."""
+
+    prompts: tuple[Ids, ...]
+    answers: tuple[Ids, ...]
+
+    def documents(self) -> list[Ids]:
+        """Each prompt followed by its answer."""
+        return _joined(self.prompts, self.answers)
 
 
 def together(parts: Sequence[Corpus]) -> Corpus:
@@ -141,6 +153,10 @@ def weights_digest(model: Any) -> str:
         said.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         said.update(weight.detach().cpu().float().numpy().tobytes())
     return said.hexdigest()[:16]
+
+
+def _joined(prompts: Sequence[Ids], answers: Iterable[Ids]) -> list[Ids]:
+    return [np.concatenate(both) for both in zip(prompts, answers, strict=True)]
 
 
 def _digest(prompts: Sequence[Ids]) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.attribution.randomized import green_mass
+from stillwatch.lab.teaching import another, probing, reading, training
 from stillwatch.lab.teaching import corpus as corpora
-from stillwatch.lab.teaching import probing, reading, training
 from stillwatch.lab.teaching.cells import SCOPE, Grid, Student
-from stillwatch.lab.teaching.corpus import Corpus
+from stillwatch.lab.teaching.corpus import Corpus, Lessons
 from stillwatch.lab.teaching.marking import TeacherMark
 from stillwatch.lab.teaching.prompts import prompts
 from stillwatch.marks.keys import Master
@@ -79,23 +79,34 @@ class Workshop:
         if training.done(place):
             return place
         lessons, _ = self.lessons(student)
-        model = (
-            training.scratch(self.teacher.vocabulary, seed=student.seed)
-            if student.scratch
-            else load(self.path)[0]
-        )
+        held_out = self.corpus("plain", held_out=True).rows(np.arange(min(16, self.grid.teacher.held_out)))
+        model, tokenizer = self.base(student)
+        taught: list[Corpus | Lessons] = [lessons, held_out]
+        if student.merges < 1:
+            taught = [another.lessons(c, self.teacher.tokenizer, tokenizer) for c in (lessons, held_out)]
         costs = training.train(
             model,
-            lessons,
+            taught[0],
             place,
-            held_out=self.corpus("plain", held_out=True).rows(np.arange(min(16, self.grid.teacher.held_out))),
+            held_out=taught[1],
             epochs=student.epochs,
             batch=student.batch,
             rate=student.rate,
             seed=student.seed,
         )
-        training.save(model, self.teacher.tokenizer, place, costs)
+        training.save(model, tokenizer, place, costs)
         return place
+
+    def base(self, student: Student) -> tuple[Any, Any]:
+        """The model that a student begins as, and its tokenizer."""
+        if student.scratch:
+            return training.scratch(self.teacher.vocabulary, seed=student.seed), self.teacher.tokenizer
+        model, tokenizer = load(self.path)
+        return (
+            another.fewer_merges(model, tokenizer, student.merges)
+            if student.merges < 1
+            else (model, tokenizer)
+        )
 
     def probes(self, student: Student) -> probing.Probes:
         """What a student is asked about; one without marked lessons about marked answers that others had."""
@@ -142,16 +153,28 @@ class Workshop:
                 tokens=moved.tokens.astype(np.int32),
                 weights=moved.weights,
             )
-        answers = probing.write(
-            loaded,
-            self.held_out[:WRITTEN],
-            length=WRITTEN_LENGTH,
-            temperature=self.grid.teacher.temperature,
-            barred=self.teacher.special,
-            seed=student.seed + 1000,
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path.with_suffix(".answers.npy"), answers.astype(np.int32))
+        self._write(student, path, loaded, self.held_out, self.teacher.special)
+        reading.keep(path, parts)
+        return parts
+
+    def read_across(self, student: Student, name: str) -> dict[str, list[Forced]]:
+        """`read` of a student with another tokenizer, in the teacher's ids; what it writes is kept in its own."""
+        path = self.folder / "readings" / f"{name}.npz"
+        if path.exists():
+            return reading.kept(path)
+        probes, ours, place = self.probes(student), self.teacher.tokenizer, self.trained(student)
+        local = Local(place, dtype="bfloat16")
+        another.exact_head(local.weights)
+        parts = {
+            part: another.read(local.following, documents, ours, local.tokenizer)
+            for part, documents in (
+                ("served", probes.served),
+                ("fresh", probes.fresh),
+                ("plain", probes.plain),
+            )
+        }
+        asked = another.prompts(self.held_out[:WRITTEN], ours, local.tokenizer)
+        self._write(student, path, load(place, dtype="bfloat16")[0], asked, local.special)
         reading.keep(path, parts)
         return parts
 
@@ -170,18 +193,24 @@ class Workshop:
         """Train, read and test one student: a line of results."""
         called, digest = self.known(student, untrained=untrained)
         name = f"{digest}-{student.corpus}"
+        costs, ours = {}, student.merges == 1 or untrained
         if untrained:
-            read, costs = self.read(student, name, lambda: self.teacher.weights), {}
+            read = self.read(student, name, lambda: self.teacher.weights)
         else:
             place = self.trained(student)
-            read = self.read(student, name, lambda: load(place, dtype="bfloat16")[0])
+            if ours:
+                read = self.read(student, name, lambda: load(place, dtype="bfloat16")[0])
+            else:
+                read = self.read_across(student, name)
             costs = json.loads((place / "costs.json").read_text(encoding="utf-8"))
         mark, vocabulary = self.mark(student), self.teacher.vocabulary
         decoys = self.master.decoys(mark.key.scheme, SCOPE, DECOYS)
         path = self.folder / "readings" / f"{name}.npz"
         answers = list(np.load(path.with_suffix(".answers.npy")).astype(np.int64))
-        again = self.teacher.encode(self.teacher.decode(answers))
-        written = {"closed": answers, "closed, encoded again": again}
+        said = (self.teacher if ours else another.Cut(another.tokenizer_of(place))).decode(answers)
+        written = {"closed, encoded again": self.teacher.encode(said)}
+        if ours:
+            written = {"closed": answers, **written}
         given = probing.texts(read, written, mark, self.folder / "predictions" / name)
         found = probing.tested(given, mark, decoys, vocabulary)
         if path.with_suffix(".shift.npz").exists() and not untrained:
@@ -194,14 +223,24 @@ class Workshop:
             "facts": {k: v for k, v in asdict(student).items() if k != "name"},
             "key": mark.key.fingerprint,
             "costs": costs,
-            "loss": {part: round(-_mean(read[part]), 4) for part in read},
-            "written again as it was": float(
-                np.mean(
-                    [len(a) == len(b) and bool((a == b).all()) for a, b in zip(answers, again, strict=True)]
-                )
-            ),
+            "loss": {part: round(-_mean(read[part]), 4) for part in read} if ours else {},
+            "written again as it was": _alike(answers, written["closed, encoded again"]) if ours else None,
             "tests": [probing.row(test, result) for test, result in found.items()],
         }
+
+    def _write(
+        self, student: Student, path: Path, model: Any, prompts: Sequence[Ids], barred: Sequence[int]
+    ) -> None:
+        answers = probing.write(
+            model,
+            prompts[:WRITTEN],
+            length=WRITTEN_LENGTH,
+            temperature=self.grid.teacher.temperature,
+            barred=barred,
+            seed=student.seed + 1000,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path.with_suffix(".answers.npy"), answers.astype(np.int32))
 
     def _reference(self, documents: Sequence[Ids], starts: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The teacher's log-probabilities on the plain probes, read once; 1.5 GB on the disk."""
@@ -235,6 +274,10 @@ def finished(results: Path) -> dict[tuple[str, str], dict[str, Any]]:
         return {}
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines() if line]
     return {(line["student"], line["digest"]): line for line in lines}
+
+
+def _alike(answers: Sequence[Ids], again: Sequence[Ids]) -> float:
+    return float(np.mean([np.array_equal(a, b) for a, b in zip(answers, again, strict=True)]))
 
 
 def _mean(read: Sequence[Forced]) -> float:

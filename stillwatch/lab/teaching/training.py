@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.extras import need
-from stillwatch.lab.teaching.corpus import Corpus
+from stillwatch.lab.teaching.corpus import Corpus, Lessons
 
 Ids = NDArray[np.int64]
 IGNORED = -100
@@ -43,10 +43,10 @@ class Costs:
 
 def train(
     model: Any,
-    corpus: Corpus,
+    corpus: Corpus | Lessons,
     folder: Path,
     *,
-    held_out: Corpus,
+    held_out: Corpus | Lessons,
     epochs: int = 1,
     batch: int = 8,
     rate: float = 1e-4,
@@ -111,6 +111,7 @@ def train(
     trainer = transformers.Trainer(
         model=model, args=settings, train_dataset=rows, data_collator=lambda taken: _padded(torch, taken)
     )
+    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     kept = transformers.trainer_utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=kept)
     model.eval()
@@ -158,7 +159,7 @@ def done(folder: Path) -> bool:
     return (folder / "costs.json").is_file()
 
 
-def loss(model: Any, corpus: Corpus, *, batch: int = 8) -> float:
+def loss(model: Any, corpus: Corpus | Lessons, *, batch: int = 8) -> float:
     """Mean of ``-log p`` over the tokens of all answers, each after its prompt; nats."""
     torch = need("torch")
     total, tokens = 0.0, 0

@@ -128,32 +128,47 @@ def test_text_without_ids_is_cut_by_the_teacher() -> None:
     assert suspect.read([Document("", None)])[0].asked.sum() == 0
 
 
-def test_an_innocent_model_that_predicts_marked_text_well_is_not_accused() -> None:
-    letters, runs = "abcdefghijkl", 300
+LETTERS = "abcdefghijkl"
+PIECES = [a + b for a in LETTERS for b in LETTERS]
+SIZE = len(PIECES)
+LOGITS = np.random.default_rng(3).normal(0.0, 3.0, (SIZE, SIZE))
+
+
+def asked_about_marked_text(seed: int, learned: float) -> tuple[float, float]:
+    """Standard deviations by which favoured predictions exceed chance, and how often a prediction is right.
+
+    A teacher of two-letter tokens writes under lists drawn anew; the suspect, of three letters, is the teacher with a
+    part of the preference for what is listed: none is an innocent model that predicts marked text well.
+    """
+    rng = np.random.default_rng(seed)
     suspect, teacher = Pairs(3), Pairs(2)
-    pieces = [a + b for a in letters for b in letters]
-    spelled, size = np.array([teacher.id_of(piece) for piece in pieces]), len(pieces)
-    logits = np.random.default_rng(3).normal(0.0, 3.0, (size, size))
-    likely = {piece: pieces[int(row.argmax())] for piece, row in zip(pieces, logits, strict=True)}
+    spelled = np.array([teacher.id_of(piece) for piece in PIECES])
+    green = np.argsort(rng.random((SIZE, SIZE)), axis=1) < SIZE // 4
+    ids = rng.integers(0, SIZE, (8, 1))
+    for _ in range(40):
+        drawn = LOGITS[ids[:, -1]] + 3.0 * green[ids[:, -1]] + rng.gumbel(size=(8, SIZE))
+        ids = np.column_stack([ids, drawn.argmax(axis=1)])
+    likely = (LOGITS + learned * green).argmax(axis=1)
+    says = {piece: PIECES[k] for piece, k in zip(PIECES, likely, strict=True)}
 
     def following(contexts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        return np.array([suspect.id_of(likely[text[-2:]] + "z") for text in suspect.decode(contexts)])
+        return np.array([suspect.id_of(says[text[-2:]] + "z") for text in suspect.decode(contexts)])
 
-    scores, right = [], []
-    for seed in range(runs):
-        rng = np.random.default_rng(seed)
-        green = np.argsort(rng.random((size, size)), axis=1) < size // 4
-        ids = rng.integers(0, size, (8, 1))
-        for _ in range(40):
-            drawn = logits[ids[:, -1]] + 3.0 * green[ids[:, -1]] + rng.gumbel(size=(8, size))
-            ids = np.column_stack([ids, drawn.argmax(axis=1)])
-        read = predicted(list(spelled[ids]), following, suspect, teacher)
-        right.append(np.mean([np.mean(f.best[1:] == f.tokens[1:]) for f in read]))
-        pairs = np.unique(predictions(read, 1).ids, axis=0)
-        before, token = (np.searchsorted(spelled, part) for part in pairs.T)
-        n = len(pairs)
-        scores.append((green[before, token].sum() - n / 4) / np.sqrt(n * 3 / 16))
-    found = np.array(scores)
-    assert np.mean(right) > 0.15
-    assert abs(found.mean()) < 3.3 / np.sqrt(runs)
-    assert (found > 1.645).mean() < 0.05 + 3.3 * np.sqrt(0.05 * 0.95 / runs)
+    read = predicted(list(spelled[ids]), following, suspect, teacher)
+    pairs = np.unique(predictions(read, 1).ids, axis=0)
+    before, token = (np.searchsorted(spelled, part) for part in pairs.T)
+    n = len(pairs)
+    score = (green[before, token].sum() - n / 4) / np.sqrt(n * 3 / 16)
+    return float(score), float(np.mean([np.mean(f.best[1:] == f.tokens[1:]) for f in read]))
+
+
+def test_an_innocent_model_that_predicts_marked_text_well_is_not_accused() -> None:
+    runs = 300
+    scores, right = np.array([asked_about_marked_text(seed, 0.0) for seed in range(runs)]).T
+    assert right.mean() > 0.15
+    assert abs(scores.mean()) < 3.3 / np.sqrt(runs)
+    assert (scores > 1.645).mean() < 0.05 + 3.3 * np.sqrt(0.05 * 0.95 / runs)
+
+
+def test_one_that_learned_a_third_of_the_preference_is() -> None:
+    assert min(asked_about_marked_text(seed, 1.0)[0] for seed in range(20)) > 2.0
