@@ -367,13 +367,18 @@ def test_marked_answers_are_read_back_and_detected(model: Path, tmp_path: Path, 
     words = ("mark", fingerprint[:8], "--model", model, "--prompts", prompts, "--samples", 2, *secret)
     done = typed(tmp_path, *words, "--max-tokens", 80, "--out", out)
     assert done.exit_code == 0, (done.exception, done.output)
-    assert "Read back:" in done.stdout and "rank 1 of 201" in done.stdout
+    assert "Read back:" in done.stdout and "rank 1 of " in done.stdout
     answers = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(answers) == 20 and {a["key"] for a in answers} == {fingerprint}
     assert all(a["scheme"] == scheme and a["tokens"] and a["text"] and a["prompt"] for a in answers)
     done = typed(tmp_path, "detect", out, "--tokenizer", model, "--json", *secret)
     (row,) = [row for row in said(done) if row["kind"] == "key"]
-    assert row["carries"] and row["log10_p"] < -5
+    if (
+        scheme == "markllm_kgw"
+    ):  # it has 211 seeds here: keys share lists, and p can be the rank among drawn ones
+        assert row["rank"] == 1 and row["drawn"] > 150 and row["mean"] > row["chance"] + 0.2
+    else:
+        assert row["carries"] and row["log10_p"] < -5 and (row["rank"], row["drawn"]) == (1, 200)
     assert "not written over" in refused(typed(tmp_path, *words, "--out", out))
 
 
