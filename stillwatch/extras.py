@@ -8,8 +8,10 @@ from types import ModuleType
 from stillwatch.errors import MissingExtra
 
 EXTRA_OF: dict[str, str] = {
+    "accelerate": "models",
     "gguf": "models",
     "llama_cpp": "llama-cpp",
+    "peft": "models",
     "pg8000": "postgres",
     "pymisp": "sharing",
     "rfc3161_client": "timestamp",

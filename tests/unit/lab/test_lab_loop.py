@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_teacher import tiny_teacher
 from typer.testing import CliRunner
 
 from stillwatch.cli import _lab_loop
@@ -42,22 +43,9 @@ def test_a_loop_that_is_not_known_and_a_folder_without_loops(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch = pytest.importorskip("torch", reason="needs stillwatch[models]")
-    transformers = pytest.importorskip("transformers", reason="needs stillwatch[models]")
-    pytest.importorskip("accelerate", reason="needs stillwatch[models]")
-    tokenizers = pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
-    place, size = tmp_path_factory.mktemp("teacher"), 512
-    words = {"<end>": 0, **{f"w{i}": i for i in range(1, size)}}
-    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<end>"))
-    raw.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>").save_pretrained(place)
-    torch.manual_seed(1)
-    config = transformers.LlamaConfig(
-        vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None, tie_word_embeddings=True,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(place)
-    return place
+    for module in ("torch", "transformers", "accelerate", "tokenizers"):
+        pytest.importorskip(module, reason="needs stillwatch[models]")
+    return tiny_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 def test_from_the_log_to_the_case_and_again(

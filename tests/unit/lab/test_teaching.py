@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_teacher import VOCABULARY, tiny_teacher
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch = pytest.importorskip("torch", reason="needs stillwatch[models]")
-transformers = pytest.importorskip("transformers", reason="needs stillwatch[models]")
+pytest.importorskip("transformers", reason="needs stillwatch[models]")
 pytest.importorskip("accelerate", reason="needs stillwatch[models]")
-tokenizers = pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
+pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
 
 from stillwatch.attribution.randomized import radioactivity  # noqa: E402
 from stillwatch.errors import AssumptionViolated, InputError  # noqa: E402
@@ -33,7 +34,6 @@ from stillwatch.lab.teaching.sampling import sample  # noqa: E402
 from stillwatch.marks.keys import Master, Scope  # noqa: E402
 from stillwatch.models.local import load  # noqa: E402
 
-VOCABULARY = 512
 MASTER = Master(bytes(range(32)))
 GREEN = TeacherMark(MASTER.key("transformers_red_green", Scope()), {"delta": 4.0})
 GUMBEL = TeacherMark(MASTER.key("vllm_gumbel", Scope()), {"context_width": 2}, {"context_width": 2})
@@ -50,20 +50,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("teacher")
-    words = {"<end>": 0, **{f"w{i}": i for i in range(1, VOCABULARY)}}
-    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<end>"))
-    raw.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>").save_pretrained(place)
-    torch.manual_seed(1)
-    config = transformers.LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None, tie_word_embeddings=True,
-    )  # fmt: skip
-    model = transformers.LlamaForCausalLM(config)
-    torch.nn.init.normal_(model.lm_head.weight, std=0.1)
-    model.save_pretrained(place)
-    return place
+    return tiny_teacher(tmp_path_factory.mktemp("teacher"), spread=0.1)
 
 
 @pytest.fixture(scope="module")
