@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stillwatch.attribution import moved
 from stillwatch.attribution.attribute import Row, of_predictions, of_texts, one
 from stillwatch.attribution.candidates import Candidates
 from stillwatch.attribution.plan import probe
@@ -57,11 +58,13 @@ class Asked:
     prompts: list[str] = field(default_factory=list)
     """To be asked now."""
     canaries: ProbeSet | None = None
+    moved: list[Document] = field(default_factory=list)
+    """Plain text that both the suspect and its base read."""
 
     @property
     def total(self) -> int:
         """Documents that the suspect reads or writes."""
-        return sum(map(len, (self.served, self.fresh, self.plain, self.twins, self.prompts)))
+        return sum(map(len, (self.served, self.fresh, self.plain, self.twins, self.prompts, self.moved)))
 
     def probes(self) -> dict[str, dict[str, Any]]:
         """The part of a plan that names them."""
@@ -69,6 +72,7 @@ class Asked:
             "served answers": ("predictions after what was served", [_said(d) for d in self.served]),
             "fresh marked text": ("predictions after it", [_said(d) for d in self.fresh]),
             "plain text": ("predictions after it", [_said(d) for d in self.plain]),
+            moved.KIND: ("how its probabilities differ from its base's", [_said(d) for d in self.moved]),
             "its own text": ("marks in it", [_said(d) for d in self.written]),
             "its own answers": ("marks in answers to these prompts", self.prompts),
             "served twins": ("which of the two it prefers", self.twins),
@@ -144,6 +148,7 @@ def tests(
     groups: Sequence[Candidates],
     *,
     reference: Model | None = None,
+    base: Model | None = None,
     seed: int = 0,
     on_asked: Told = lambda done, total: None,
 ) -> list[Row]:
@@ -153,6 +158,8 @@ def tests(
     ----------
     reference
         A model that saw none of our answers, for the test of twins.
+    base
+        What the suspect is said to have been trained from, for `Asked.moved`.
     seed
         Of the suspect's sampling.
     """
@@ -171,6 +178,8 @@ def tests(
     ):
         if documents:
             rows += _predictions(kind, documents, suspect, groups, read, carried=carried)
+    if asked.moved and base is not None:
+        rows += moved.rows(asked.moved, suspect, base, groups, on_read=read)
     if asked.written:
         before = suspect.cut([Document(p, None) for p in asked.written_after])
         rows += of_texts("its own text", suspect.cut(asked.written), groups, prompts=before)

@@ -13,11 +13,12 @@ from stillwatch.cli import _json_rows
 if TYPE_CHECKING:
     from stillwatch.attribution.asking import Asked
     from stillwatch.attribution.candidates import Candidates
-    from stillwatch.attribution.suspect import Document
+    from stillwatch.attribution.suspect import Document, Suspect
     from stillwatch.marks.canaries import ProbeSet
     from stillwatch.marks.keys import Master
     from stillwatch.marks.register import Register, Serving
     from stillwatch.marks.twins_published import Published
+    from stillwatch.models.protocol import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,17 @@ def from_prompts(asked: Asked, path: Path) -> None:
         if not prompt:
             raise InputError(f"{where}: a prompt is expected")
         asked.prompts.append(prompt)
+
+
+def for_base(asked: Asked, suspect: Suspect, base: Model) -> None:
+    """Plain probes are read by the base too, if it fits the suspect; said before the plan is committed."""
+    from stillwatch.attribution.moved import fitting
+    from stillwatch.errors import InputError
+
+    if not asked.plain:
+        raise InputError("--base reads plain text that nobody was served: --probe, lines without a key")
+    fitting(suspect, base, asked.plain)
+    asked.moved = list(asked.plain)
 
 
 def canaries_of(path: Path) -> ProbeSet:

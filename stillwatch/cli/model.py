@@ -65,6 +65,12 @@ def attribute(
         Path | None,
         typer.Option("--reference", help="A model that saw none of our answers, such as the base."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base", help="What it was trained from, they say: weights on hand, one vocabulary, --probe."
+        ),
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="Tokenizer of the model that served, if it is another.")
     ] = None,
@@ -128,8 +134,11 @@ def attribute(
     asked, groups, left_out, notes = _asked.materials(given, lambda: master_of(key, key_command, workspace))
     digest = digest_of_model(suspect) if suspect.exists() else ""
     ready = _suspect(suspect, digest, tokenizer, suspect_tokenizer, record, dtype)
-    base = _model(reference, dtype) if reference else None
-    settings = _settings(ready, reference, tokenizer, suspect_tokenizer, dtype, given, len(left_out))
+    held = _model(reference, dtype) if reference else None
+    before = held if base == reference else _model(base, dtype) if base else None
+    if before is not None and base:
+        _asked.for_base(asked, ready, before)
+    settings = _settings(ready, reference, base, tokenizer, suspect_tokenizer, dtype, given, len(left_out))
     plan = Plan(
         {"name": suspect.stem, "sha256": digest}, alpha, keys_of(groups), asked.probes(), settings, seed
     )
@@ -138,7 +147,7 @@ def attribute(
     with output.progress("asking") as update:
         rows = adjusted(
             tests(
-                asked, ready, groups, reference=base, seed=seed,
+                asked, ready, groups, reference=held, base=before, seed=seed,
                 on_asked=lambda done, total: update(done / max(total, 1), f"{done:,} of {total:,} documents"),
             )
         )  # fmt: skip
@@ -169,6 +178,7 @@ def _suspect(
 def _settings(
     suspect: Suspect,
     reference: Path | None,
+    base: Path | None,
     tokenizer: Path | None,
     own: Path | None,
     dtype: str,
@@ -185,6 +195,7 @@ def _settings(
     known = model.size if isinstance(model, Recorded) else model.known if isinstance(model, Recorder) else 0
     return {
         "reference_sha256": digest_of_model(reference) if reference else "",
+        "base_sha256": digest_of_model(base) if base else "",
         "tokenizer_sha256": digest_of_model(tokenizer) if tokenizer else "",
         "suspect_tokenizer_sha256": digest_of_model(own) if own else "",
         "register_sha256": digest_of_model(chain) if chain.exists() else "",

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from stillwatch.errors import InputError, InsufficientData
 from stillwatch.marks.drawn_keys import FEWEST_DECOYS, calibrated
-from stillwatch.marks.favoured import favoured
+from stillwatch.marks.favoured import Asked, favoured
 from stillwatch.marks.tape import first_of, windows
 from stillwatch.marks.widths import reader
 from stillwatch.records import Assumption, Card, Null, TestResult
@@ -45,6 +45,9 @@ CARD = Card(
 )
 NEED = 20
 KEPT = 256
+COMPARED = 8
+"""Drawn keys by which it is told whether the list of a context depends on the key."""
+Averaged = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,8 @@ def test(
     Parameters
     ----------
     contexts, tokens, weights
-        As in `Shift`. Places of one context are averaged, so that a frequent one does not outweigh all others.
+        As in `Shift`. Places of one context are averaged, so that a frequent one does not outweigh all others. One
+        whose list is the same for every key is left out.
     key, decoys
         As the scheme's `mark` takes one; decoys never served, at least 200 of them.
     scheme
@@ -145,41 +149,80 @@ def test(
 
     *Wrong when* the documents carry the mark, or the reference was itself trained on marked answers.
     """
+    return every(
+        contexts, tokens, weights, {"": key},
+        decoys=decoys, scheme=scheme, parameters=parameters, vocabulary=vocabulary,
+    )[""]  # fmt: skip
+
+
+def every(
+    contexts: NDArray[np.int64],
+    tokens: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    keys: Mapping[str, Any],
+    *,
+    decoys: Sequence[Any],
+    scheme: str,
+    parameters: Mapping[str, Any],
+    vocabulary: int,
+) -> dict[str, TestResult]:
+    """`test` for each of several keys of one scheme, against the same decoys; p-values are not adjusted for them all.
+
+    Raises
+    ------
+    As `test`.
+    """
     if len(decoys) < FEWEST_DECOYS:
         raise InputError(f"at least {FEWEST_DECOYS} decoy keys are needed, found {len(decoys)}")
-    own, first, ids, moved = _averaged(contexts, tokens, weights)
-    if len(own) < NEED:
-        raise InsufficientData(NEED, len(own), "distinct contexts")
     share = gamma_of(scheme, parameters, vocabulary)
     green = favoured(scheme, parameters, vocabulary)
-    sums = np.array([float(moved[green(k, own, first, ids)].sum()) for k in (key, *decoys)])
+    own, first, ids, moved = _by_key(_averaged(contexts, tokens, weights), green, decoys)
+    if len(own) < NEED:
+        raise InsufficientData(NEED, len(own), "distinct contexts")
+    sums = np.array([float(moved[green(k, own, first, ids)].sum()) for k in (*keys.values(), *decoys)])
     of_context = np.add.reduceat(moved, first[:-1])
     if not np.square(moved).sum() > 0:
         raise InsufficientData(1, 0, "contexts in which anything moved")
     variance = share * (1 - share) * (np.square(moved).sum() - np.square(of_context).sum() / vocabulary)
     scores = (sums - share * moved.sum()) / math.sqrt(variance)
-    sound, seen = calibrated(scores[1:])
-    rank = 1 + int((scores[1:] >= scores[0]).sum())
-    by_rank = math.log(rank / (len(decoys) + 1))
-    bound = log_bound(moved, sums[0], share)
+    drawn = scores[len(keys) :]
+    sound, seen = calibrated(drawn)
+    found = {}
+    for name, total, score in zip(keys, sums.tolist(), scores.tolist(), strict=False):
+        effect = (total - share * float(moved.sum())) / len(own)
+        found[name] = _result(effect, score, log_bound(moved, total, share), drawn, sound, seen, len(own))
+    return found
+
+
+def _result(
+    effect: float,
+    score: float,
+    bound: float,
+    drawn: NDArray[np.float64],
+    sound: bool,
+    seen: str,
+    contexts: int,
+) -> TestResult:
+    rank = 1 + int((drawn >= score).sum())
+    by_rank = math.log(rank / (len(drawn) + 1))
     by_bound = sound and bound < by_rank
     log_p = min(0.0, math.log(2) + min(bound, by_rank)) if sound else by_rank
     return TestResult(
         test=f"{CARD.name}@{CARD.version}",
-        statistic=float(scores[0]),
+        statistic=score,
         null=Null(CARD.null, "exact", CARD.unit)
         if by_bound
-        else Null(CARD.null, "simulation", "drawn key", len(decoys)),
-        n=len(own),
+        else Null(CARD.null, "simulation", "drawn key", len(drawn)),
+        n=contexts,
         unit=CARD.unit,
         log_pvalue=log_p,
-        effect=float(sums[0] - share * moved.sum()) / len(own),
+        effect=effect,
         effect_name="probability moved to favoured tokens, a context",
         assumptions=(
             Assumption(CARD.assumptions[0], "checked" if sound else "violated", seen),
             *(Assumption(text) for text in CARD.assumptions[1:]),
         ),
-        note=f"rank of the true key: {rank} of {len(decoys) + 1}",
+        note=f"rank of the true key: {rank} of {len(drawn) + 1}",
     )
 
 
@@ -241,9 +284,20 @@ def simulate(rng: np.random.Generator, *, effect: float, n: int) -> dict[str, An
     }
 
 
+def _by_key(averaged: Averaged, green: Asked, decoys: Sequence[Any]) -> Averaged:
+    """Without contexts whose list is the same for every key, such as id 0 in Hugging Face's left hash."""
+    own, first, ids, moved = averaged
+    if not len(own):
+        return averaged
+    told = np.array([green(key, own, first, ids) for key in decoys[:COMPARED]])
+    differs = np.logical_or.reduceat((told != told[0]).any(axis=0), first[:-1])
+    kept = np.repeat(differs, np.diff(first))
+    return own[differs], np.append(0, np.cumsum(np.diff(first)[differs])), ids[kept], moved[kept]
+
+
 def _averaged(
     contexts: NDArray[np.int64], tokens: NDArray[np.int64], weights: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+) -> Averaged:
     """Distinct contexts, where the pairs of each begin, and of each pair the token and the mean over its places."""
     own, which, places = np.unique(contexts, axis=0, return_inverse=True, return_counts=True)
     of_pair = np.repeat(which.ravel(), tokens.shape[1]) if tokens.size else np.empty(0, np.int64)

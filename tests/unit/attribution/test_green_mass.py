@@ -53,6 +53,31 @@ def test_the_bound_is_above_the_true_tail() -> None:
     assert -20 < far < -8
 
 
+def test_a_context_whose_list_is_the_same_for_every_key_is_left_out() -> None:
+    """Hugging Face's left hash seeds the list after id 0 with 0, whatever the key is."""
+    given = green_mass.simulate(np.random.default_rng(3), effect=1.0, n=60)
+    lean = green_mass.test(**given)
+    given["contexts"] = np.vstack([given["contexts"], np.zeros((1, 1), np.int64)])
+    every = green_mass.favoured(given["scheme"], given["parameters"], given["vocabulary"])
+    tokens = given["tokens"][:1]
+    listed = every(given["key"], np.zeros((1, 1), np.int64), np.array([0, tokens.shape[1]]), tokens[0])
+    for key in given["decoys"][:20]:
+        same = every(key, np.zeros((1, 1), np.int64), np.array([0, tokens.shape[1]]), tokens[0])
+        np.testing.assert_array_equal(same, listed)
+    given["tokens"] = np.vstack([given["tokens"], tokens])
+    given["weights"] = np.vstack([given["weights"], np.where(listed, 0.5, 0.0)[None].astype(np.float32)])
+    again = green_mass.test(**given)
+    assert (again.n, again.statistic, again.log_pvalue) == (lean.n, lean.statistic, lean.log_pvalue)
+
+
+def test_several_keys_on_one_reading_are_each_as_by_themselves() -> None:
+    given = green_mass.simulate(np.random.default_rng(4), effect=0.3, n=60)
+    keys = {"one": given.pop("key"), "other": 12345}
+    found = green_mass.every(**given, keys=keys)
+    assert found == {name: green_mass.test(**given, key=key) for name, key in keys.items()}
+    assert found["one"].log_pvalue < found["other"].log_pvalue  # type: ignore[operator]
+
+
 def test_what_has_no_lists_is_refused() -> None:
     given = green_mass.simulate(np.random.default_rng(0), effect=0.0, n=30)
     with pytest.raises(InputError, match="no list"):

@@ -93,7 +93,9 @@ class Suspect:
         return found
 
     def distributions(self, documents: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
-        raise NotImplementedError
+        for d in documents:
+            held = self.held(d[:-1]).astype(np.float64)
+            yield (held - np.log(np.exp(held).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
 def sampled(rng: np.random.Generator, key: MarkKey | None, n: int = 60) -> list[int]:

@@ -290,3 +290,81 @@ def test_a_register_that_was_written_anew_does_not_go_through_the_head(
     assert asks(forged, Suspect(backdated, lean=3.0)).exit_code == 0
     found = asks(forged, Suspect(backdated, lean=3.0), "--head", noted)
     assert isinstance(found.exception, IntegrityError) and "noted elsewhere" in str(found.exception)
+
+
+def plain_probe(path: Path, n: int = 30) -> Path:
+    rng = np.random.default_rng(11)
+    return write(path, [{"tokens": sampled(rng, None)} for _ in range(n)])
+
+
+def test_probability_that_moved_since_the_base_names_the_scope(ours: Provider, asks, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    probe, base = plain_probe(tmp_path / "p.jsonl"), tmp_path / "base"
+    base.mkdir()
+    (base / "weights").write_text("base")
+
+    def run(suspect: Suspect, before: Suspect, *more: str) -> Result:
+        def models(path: Path, dtype: str) -> Suspect:
+            return before if path == base else suspect
+
+        def ask(monkeypatch: pytest.MonkeyPatch) -> Result:
+            (tmp_path / "weights").mkdir(exist_ok=True)
+            monkeypatch.setattr(command, "_model", models)
+            words = ["--suspect", str(tmp_path / "weights"), "--probe", str(probe), "--base", str(base)]
+            return CliRunner().invoke(
+                app, ["model", "attribute", *words, "--workspace", str(ours.workspace), *more]
+            )
+
+        with pytest.MonkeyPatch.context() as patch:
+            return ask(patch)
+
+    # A lean too small to change most of its likeliest tokens.
+    told = json.loads(run(Suspect(ours.keys[2], lean=0.5), Suspect(), "--json").stdout)
+    tests = [t for t in told["finding"]["details"]["tests"] if t["kind"] == "green mass"]
+    assert len(tests) == 5 and told["run"]["config"]["probes"]["green mass"]["items"] == 30
+    assert len(told["run"]["config"]["settings"]["base_sha256"]) == 64
+    best = min(tests, key=lambda t: t["log10_p_after_holm"])
+    assert best["scope"] == "tenant=o-2" and best["log10_p_after_holm"] < -5
+    assert all(t["log10_p_after_holm"] > -1.3 for t in tests if t is not best)
+    assert told["finding"]["decision"] == "supported"
+    assert "green mass" in run(Suspect(ours.keys[2], lean=0.5), Suspect()).output
+    # Where nothing of ours moved, and where the base leans as much as the suspect, there is nothing.
+    same = json.loads(run(Suspect(ours.keys[2], lean=0.5), Suspect(ours.keys[2], lean=0.5), "--json").stdout)
+    told = [t for t in same["finding"]["details"]["tests"] if t["kind"] == "green mass"]
+    assert all("too little" in t["why"] for t in told)
+
+    class Wider(Suspect):
+        def distributions(self, documents):  # type: ignore[no-untyped-def]
+            for logs in super().distributions(documents):
+                yield np.hstack([logs, logs[:, :1]])
+
+    class Elsewhere(Suspect):
+        def encode(self, texts):  # type: ignore[no-untyped-def]
+            return [ids + 1 for ids in super().encode(texts)]
+
+    for other, says in ((Wider(), "one vocabulary"), (Elsewhere(), "different ways")):
+        found = run(Suspect(), other)
+        assert isinstance(found.exception, StillwatchError) and says in str(found.exception)
+        assert "plan committed" not in found.stderr
+    alone = asks(ours, Suspect(), "--base", str(base))
+    assert isinstance(alone.exception, StillwatchError) and "--probe" in str(alone.exception)
+
+
+def test_a_recording_has_no_probabilities_to_hold_against_a_base(
+    ours: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said.jsonl"
+    said.write_text('{"ask": "0", "answers": []}\n')
+    real = command._model
+    monkeypatch.setattr(
+        command, "_model", lambda path, dtype: real(path, dtype) if path == said else Suspect()
+    )
+    words = [
+        "--suspect",
+        str(said),
+        "--probe",
+        str(plain_probe(tmp_path / "p.jsonl")),
+        "--base",
+        str(tmp_path),
+    ]
+    found = CliRunner().invoke(app, ["model", "attribute", *words, "--workspace", str(ours.workspace)])
+    assert isinstance(found.exception, StillwatchError) and "weights of both on hand" in str(found.exception)
