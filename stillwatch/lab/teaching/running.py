@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.attribution.randomized import green_mass
-from stillwatch.lab.teaching import another, probing, reading, training
+from stillwatch.lab.teaching import another, harvests, probing, reading, training
 from stillwatch.lab.teaching import corpus as corpora
 from stillwatch.lab.teaching.cells import SCOPE, Grid, Student
 from stillwatch.lab.teaching.corpus import Corpus, Lessons
@@ -64,21 +64,49 @@ class Workshop:
             seed=1 if held_out else 0,
         )
 
-    def lessons(self, student: Student) -> tuple[Corpus, NDArray[np.int64]]:
-        """What a student is trained on, and which places of it are marked."""
-        places = marked_places(student)
-        plain = self.corpus("plain").rows(np.arange(student.answers))
+    def lessons(self, student: Student) -> Corpus:
+        """What a student is trained on."""
+        rows = np.arange(student.first, student.first + student.answers)
+        if student.taught_by:
+            return self.said_by(self.grid.parent(student, "taught_by")).rows(rows)
+        plain, places = self.corpus("plain").rows(rows), marked_places(student)
         answers = plain.answers.copy()
         if len(places):
-            answers[places] = self.corpus(student.corpus).answers[places]
-        return Corpus(plain.prompts, answers), places
+            answers[places] = self.corpus(student.corpus).rows(rows[places]).answers
+        found = Corpus(plain.prompts, answers)
+        if student.harvest == "filtered":
+            return harvests.filtered(found, self.teacher.weights)
+        return self.rewritten(found) if student.harvest == "paraphrased" else found
+
+    def said_by(self, student: Student) -> Corpus:
+        """What a student answers to all prompts, without a mark."""
+        return self._plain(load(self.trained(student), dtype="bfloat16")[0], self.topics)
+
+    def rewritten(self, corpus: Corpus) -> Corpus:
+        """The same prompts with their answers in other words, as the untrained base puts them."""
+        teacher, answers = self.teacher, list(corpus.answers)
+        asked = harvests.asking_for_paraphrases(answers, teacher.decode(answers), teacher.prompted)
+        return Corpus(corpus.prompts, self._plain(teacher.weights, asked).answers)
+
+    def _plain(self, model: Any, asked: Sequence[Ids]) -> Corpus:
+        told = self.grid.teacher
+        return corpora.make(
+            self.folder / "corpora",
+            model,
+            asked,
+            length=told.length,
+            temperature=told.temperature,
+            barred=self.teacher.special,
+            batch=told.batch,
+            seed=2,
+        )
 
     def trained(self, student: Student) -> Path:
         """The folder of a student, trained now unless it was."""
         place = self.folder / "students" / student.digest(self.grid)
         if training.done(place):
             return place
-        lessons, _ = self.lessons(student)
+        lessons = self.lessons(student)
         held_out = self.corpus("plain", held_out=True).rows(np.arange(min(16, self.grid.teacher.held_out)))
         model, tokenizer = self.base(student)
         taught: list[Corpus | Lessons] = [lessons, held_out]
@@ -101,6 +129,8 @@ class Workshop:
         """The model that a student begins as, and its tokenizer."""
         if student.scratch:
             return training.scratch(self.teacher.vocabulary, seed=student.seed), self.teacher.tokenizer
+        if student.begins:
+            return load(self.trained(self.grid.parent(student, "begins")))
         model, tokenizer = load(self.path)
         return (
             another.fewer_merges(model, tokenizer, student.merges)
@@ -109,12 +139,18 @@ class Workshop:
         )
 
     def probes(self, student: Student) -> probing.Probes:
-        """What a student is asked about; one without marked lessons about marked answers that others had."""
-        places = marked_places(student)
+        """What a student is asked about: the first marked answers that were harvested, whatever was done to them.
+
+        One without marked lessons is asked about marked answers that others had.
+        """
+        root = student
+        for name in ("begins", "taught_by"):
+            root = self.grid.parent(root, name) if getattr(root, name) else root
+        places = marked_places(root)
         if not len(places):
-            places = np.arange(student.answers)
+            places = np.arange(root.answers)
         return probing.Probes(
-            served=self.corpus(student.corpus).rows(places[: self.grid.teacher.held_out]),
+            served=self.corpus(root.corpus).rows(root.first + places[: self.grid.teacher.held_out]),
             fresh=self.corpus(student.corpus, held_out=True),
             plain=self.corpus("plain", held_out=True),
         )

@@ -25,7 +25,8 @@ pytest.importorskip("tokenizers", reason="needs stillwatch[models]")
 
 from stillwatch.attribution.randomized import radioactivity  # noqa: E402
 from stillwatch.errors import AssumptionViolated, InputError  # noqa: E402
-from stillwatch.lab.teaching import corpus, llama, probing, prompts, training  # noqa: E402
+from stillwatch.lab.teaching import corpus, harvests, llama, probing, prompts, training  # noqa: E402
+from stillwatch.lab.teaching.cells import FILE as cells_file  # noqa: E402
 from stillwatch.lab.teaching.cells import Marked, Teacher, grid  # noqa: E402
 from stillwatch.lab.teaching.corpus import Corpus  # noqa: E402
 from stillwatch.lab.teaching.marking import TeacherMark  # noqa: E402
@@ -253,6 +254,57 @@ def test_a_student_from_first_answer_to_last_test(folder: Path, tmp_path: Path) 
         assert shop.tested(student)["tests"] == line["tests"]
     untrained = shop.tested(student, untrained=True)
     assert best(untrained) > -3
+
+
+def test_what_a_harvester_does_to_answers(folder: Path, tmp_path: Path) -> None:
+    cells = grid()
+    parent = replace(
+        cells.students["all"], name="all", corpus="red_green", answers=16, epochs=2, rate=1e-2, share=1.0
+    )
+    small = replace(
+        cells,
+        teacher=Teacher(answers=32, held_out=12, length=24, temperature=1.0, batch=16),
+        corpora={
+            "plain": Marked("plain"),
+            "red_green": Marked("red_green", "transformers_red_green", {"delta": 5.0}),
+        },
+        students={"all": parent},
+    )
+    shop = Workshop(tmp_path / "shop", folder, small)
+    marked, plain = shop.corpus("red_green").answers, shop.corpus("plain").answers
+    served = shop.probes(parent).served.answers
+    assert (shop.lessons(parent).answers == marked[:16]).all() and (served == marked[:12]).all()
+
+    later = replace(parent, begins="all", share=0.0, first=16)
+    assert (shop.lessons(later).answers == plain[16:]).all()
+    assert (shop.probes(later).served.answers == served).all()
+    assert later.digest(small) != replace(parent, share=0.0, first=16).digest(small)
+    begun = shop.base(later)[0].state_dict()
+    kept = load(shop.trained(parent))[0].state_dict()
+    assert all(torch.equal(begun[name], kept[name]) for name in kept)
+
+    kept = shop.lessons(replace(parent, harvest="filtered"))
+    rows = {tuple(answer) for answer in marked[:16]}
+    assert len(kept) == 8 and all(tuple(answer) in rows for answer in kept.answers)
+    likely = [
+        training.loss(shop.teacher.weights, part) for part in (kept, shop.corpus("red_green").rows(range(16)))
+    ]
+    assert likely[0] < likely[1]
+
+    anew = shop.lessons(replace(parent, harvest="paraphrased"))
+    assert len(anew) == 16 and (anew.answers != marked[:16]).any(axis=1).all()
+    texts = shop.teacher.decode(list(marked[:2]))
+    for i, ids in enumerate(harvests.asking_for_paraphrases(list(marked[:2]), texts, shop.teacher.prompted)):
+        assert (ids == shop.teacher.prompted(harvests.ASK + texts[i])).all()
+
+    taught = shop.lessons(replace(parent, taught_by="all"))
+    assert (taught.answers != marked[:16]).any() and len(taught) == 16
+    for wrong in ('begins = "nobody"', 'harvest = "eaten"', "first = 9999", "merges = 0.0"):
+        path = tmp_path / "wrong.toml"
+        text = cells_file.read_text("utf-8").replace("[student.centre]\n", f"[student.centre]\n{wrong}\n")
+        path.write_text(text, "utf-8")
+        with pytest.raises(InputError, match="student 'centre'"):
+            grid(path)
 
 
 def test_lists_drawn_once_for_all_texts_give_what_each_reading_gives() -> None:
