@@ -57,7 +57,11 @@ def spread_of(reading: Reading | TableReading) -> float:
 
 
 def calibrated(drawn: NDArray[np.float64]) -> tuple[bool, str]:
-    """Whether the scores of drawn keys are no higher and no wider than the exact law has it, and what they are like."""
+    """Whether the scores of drawn keys are no higher and no wider than the exact law has it, and what they are like.
+
+    One-sided: mean 0 and spread 1 are expected, and only a mean above 0 or a spread above 1, by more than `SPREAD`
+    standard errors, makes the tail too small. Lower or narrower scores make it larger, which is conservative.
+    """
     mean, spread = float(drawn.mean()), float(drawn.std(ddof=1))
     sound = mean <= SPREAD / math.sqrt(len(drawn)) and spread <= 1 + SPREAD / math.sqrt(2 * len(drawn))
     return sound, f"{len(drawn)} drawn keys: mean {mean:+.2f}, spread {spread:.2f} (0 and 1 are expected)"
