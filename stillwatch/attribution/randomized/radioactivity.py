@@ -54,8 +54,8 @@ def test(
     """Decide whether a model's predictions depend on a key (`CARD`).
 
     *Null*: `CARD.null`. Each distinct pair of context and predicted token is then favoured by chance, as the exact tail
-    of the scheme has it. The same predictions are read under at least 200 other keys: where their scores do not have
-    mean 0 and spread 1 the tail is not believed, and p is the rank of the true key among them.
+    of the scheme has it. The same predictions are read under at least 200 other keys: where their scores are
+    higher than mean 0 or wider than spread 1 the tail is not believed, and p is the rank of the true key among them.
 
     Parameters
     ----------
@@ -174,7 +174,8 @@ def which_scope(
     tuple
         The scope with the smallest adjusted p-value, or None where no adjusted p-value is `alpha` or less; and for each
         scope the logarithm of its p-value, adjusted over all of them (Holm: any dependence). The chance of naming a
-        scope although the model depends on no key is at most `alpha`.
+        scope although the model depends on no key is at most `alpha`, over keys drawn anew; what was seen of it stands
+        in the method's page.
 
     Raises
     ------
