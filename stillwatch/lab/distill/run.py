@@ -14,11 +14,10 @@ from stillwatch.extras import need
 from stillwatch.lab.distill import asking, collecting, costs, judging, schooling, settings, speakers
 from stillwatch.lab.distill.asking import Answer
 from stillwatch.lab.distill.costs import Prices
-from stillwatch.lab.distill.settings import Settings
+from stillwatch.lab.distill.settings import COSTS, EVALUATION, Settings
 from stillwatch.lab.distill.spending import Spent, Watch
 
-WORK = "unfinished"
-EVALUATION, COSTS, ADAPTER = "evaluation.json", "costs.json", "adapter"
+WORK, ADAPTER = "unfinished", "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,22 +200,22 @@ def distill(
 
 def _asked(inputs: Inputs, told: Settings) -> tuple[list[Answer], list[Answer]]:
     """What is trained on and what is held out: collected answers, or prompts whose answers are still missing."""
-    if inputs.answers is not None:
-        given = asking.answers(inputs.answers)
-        train, held = asking.apart([one.prompt for one in given], told.held_out, told.seed)
-        first = {one.prompt: one for one in reversed(given)}
-        taken = set(train[: told.limit or None])
-        return [one for one in given if one.prompt in taken], [first[prompt] for prompt in held]
-    train, held = asking.prompts(inputs.prompts)
-    if inputs.prompts is not None:
+    given = asking.answers(inputs.answers) if inputs.answers is not None else []
+    train, held = ([one.prompt for one in given], []) if given else asking.prompts(inputs.prompts)
+    if not held:
         train, held = asking.apart(train, told.held_out, told.seed)
     if len(held) < told.held_out or len(train) < told.limit:
         raise InputError(
             f"there are {len(train)} prompts for training and {len(held)} held-out ones; {told.limit} and "
             f"{told.held_out} were asked for"
         )
-    parts = train[: told.limit or None], held[: told.held_out]
-    return tuple([Answer(prompt, "") for prompt in part] for part in parts)  # type: ignore[return-value]
+    train, held = train[: told.limit or None], held[: told.held_out]
+    if not given:
+        return [Answer(prompt, "") for prompt in train], [Answer(prompt, "") for prompt in held]
+    taken = set(train)
+    # Prompts are the units of every interval, so one answer to each is judged by.
+    first = {one.prompt: one for one in reversed(given)}
+    return [one for one in given if one.prompt in taken], [first[prompt] for prompt in held]
 
 
 def _found(out: Path, prices: Prices) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from stillwatch.stats.intervals import FEWEST_UNITS
 FILE, ANSWERS = "settings.json", "answers.jsonl"
 SCRATCH = "scratch"
 """In place of a student's path: a small model with random weights."""
+EVALUATION, COSTS = "evaluation.json", "costs.json"
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".model", ".jinja")
 
 
@@ -109,7 +110,10 @@ def of_model(path: Path | str) -> str:
     """
     place = Path(path)
     files = [place] if place.is_file() else sorted(place.glob("*")) if place.is_dir() else []
-    files = [file for file in files if file.is_file() and file.suffix in WEIGHTS]
+    # What a run wrote beside a student says nothing about it: other prices make no other model.
+    files = [
+        f for f in files if f.suffix in WEIGHTS and f.name not in (FILE, EVALUATION, COSTS) and f.is_file()
+    ]
     if not files:
         raise InputError(f"{place}: neither a GGUF file nor a folder with config.json")
     said = sha256()

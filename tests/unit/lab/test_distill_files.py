@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import add_nouns, app
 from stillwatch.errors import FormatError, InputError
-from stillwatch.lab.distill import asking, settings
+from stillwatch.lab.distill import asking, run, settings
 from stillwatch.lab.distill.costs import Prices, sheet
 from stillwatch.lab.distill.run import Inputs
 from stillwatch.lab.distill.settings import Settings
@@ -112,6 +112,21 @@ def test_inputs_that_do_not_go_together_are_refused() -> None:
             wrong.check(told)
 
 
+@pytest.mark.parametrize(("limit", "held_out"), [(961, 32), (0, 145), (961, 145)])
+def test_more_prompts_than_there_are_cannot_be_asked_for(tmp_path: Path, limit: int, held_out: int) -> None:
+    told = replace(Settings(), limit=limit, held_out=held_out)
+    with pytest.raises(InputError, match=f"960 prompts for training and 144 .* {limit} and {held_out} were"):
+        run._asked(Inputs(tmp_path, None), told)
+    path = tmp_path / "a.jsonl"
+    rows = [{"prompt": f"p{n % 12}", "answer": str(n)} for n in range(24)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"there are 7 prompts .* 8 and 5 were"):
+        run._asked(Inputs(None, tmp_path, None, path), replace(told, limit=8, held_out=5))
+    train, held = run._asked(Inputs(None, tmp_path, None, path), replace(told, limit=6, held_out=5))
+    assert len(train) == 12 and len(held) == 5 and not {a.prompt for a in train} & {a.prompt for a in held}
+    assert all(int(one.text) < 12 for one in held)
+
+
 def test_a_folder_is_one_runs(tmp_path: Path) -> None:
     told, digests, place = Settings(), {"teacher": "ab"}, tmp_path / "run"
     ours = settings.claim(place, told, digests)
@@ -139,6 +154,8 @@ def test_a_model_is_known_by_its_files_and_not_by_its_place(tmp_path: Path) -> N
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
+    assert settings.of_model(tmp_path / "a") == settings.of_model(tmp_path / "b")
+    (tmp_path / "b" / "costs.json").write_text("{}")  # of the run that made it
     assert settings.of_model(tmp_path / "a") == settings.of_model(tmp_path / "b")
     (tmp_path / "b" / "config.json").write_text("{ }")
     assert settings.of_model(tmp_path / "a") != settings.of_model(tmp_path / "b")
