@@ -68,6 +68,8 @@ def materials(
             )  # fmt: skip
         elif given.ledger:
             raise InputError(f"{given.ledger}: there is no ledger")
+    if given.twins_published and not folder.exists():
+        raise InputError(f"--twins-published is about the twins of the ledger, and {folder} is none")
     for path, take in ((given.probe, from_probe), (given.texts, from_texts), (given.ask, from_prompts)):
         if path:
             take(asked, path)

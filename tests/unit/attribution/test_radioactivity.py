@@ -68,7 +68,7 @@ def test_a_model_that_reads_marked_text_is_not_accused() -> None:
         small += float(radioactivity.log_pvalues(reading)[0]) <= math.log(0.05)
     assert 0.3 < right / (keys * documents * (length - 2)) < 0.7
     assert abs(np.mean(scores)) < 3.3 / math.sqrt(keys) and np.std(scores) < 1 + 3.3 / math.sqrt(2 * keys)
-    assert small <= 5  # of 24 at 5%: more has a chance of one in 900
+    assert small <= 5  # of 24 at 5%: more has a chance of one in 1,000
 
 
 def test_scores_that_are_too_wide_give_a_rank() -> None:

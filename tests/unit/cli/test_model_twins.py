@@ -76,6 +76,20 @@ def test_without_the_file_the_finding_says_so_and_with_it_forged_coins_are_left_
     assert row["n"] == 60 and "are as published" in limits and "nothing that was published" not in limits
     assert with_it["run"]["config"]["settings"] != told["run"]["config"]["settings"]
 
+    texts = write(tmp_path / "t.jsonl", [{"text": "w001 w002"}])
+    (tmp_path / "weights" / "w").write_text("x")
+    bare = [
+        "--suspect",
+        str(tmp_path / "weights"),
+        "--texts",
+        str(texts),
+        "--workspace",
+        str(tmp_path / "none"),
+    ]
+    key = ["--key", str(ours.workspace / "marks" / "key"), "--twins-published", str(said)]
+    none = CliRunner().invoke(app, ["model", "attribute", *bare, *key])
+    assert isinstance(none.exception, StillwatchError) and "is none" in str(none.exception)
+
     # Whoever holds the master writes the ledger anew, with one pair turned round.
     folder = tmp_path / "anew"
     with (
