@@ -215,7 +215,9 @@ def test_what_cannot_be_asked(workspace: Path, tmp_path: Path) -> None:
 
 
 def test_conversations_go_in_by_name_and_come_out_as_digests(workspace: Path) -> None:
-    turns = [answer(n, text=f"{LONG} {n}", conversation=name) for n, name in ((11, "thread-1"), (12, "thread-1"))]
+    turns = [
+        answer(n, text=f"{LONG} {n}", conversation=name) for n, name in ((11, "thread-1"), (12, "thread-1"))
+    ]
     added = typed(workspace, "add", "-", stdin=lines(*turns))
     assert added.exit_code == 0, added.exception
     (workspace / "asked.txt").write_text(f"{LONG} 11")
