@@ -33,7 +33,7 @@ def run(
     from stillwatch.lab.loop import run as looping
     from stillwatch.lab.loop.stories import SMALL, stories
 
-    known = stories()
+    known = stories(small=small)
     names = list(loops) or list(SMALL if small else known)
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"there is no loop {unknown[0]!r}; there are: {', '.join(known)}")
@@ -103,8 +103,10 @@ def _say(found: dict[str, Any]) -> None:
         output.line(f"  campaign {one['subject']}: {one['accounts']} accounts")
     about = found["attribution"]
     output.line(f"  the student: {about['decision']}. {about['claim']}")
+    documents = output.count(len(found["documents"]), "document")
+    training = f"{_training(found):,.0f} s"
     output.line(
-        f"  case {found['case']}, sealed; {seconds:,.0f} s, of which training {_training(found):,.0f} s"
+        f"  case {found['case']}, sealed, {documents}; {seconds:,.0f} s, of which training {training}"
     )
 
 

@@ -86,7 +86,10 @@ def add(
     if not (files or note or findings or scan):
         raise InputError("nothing to add: give files, --note, --findings or --scan")
     who = _filing.whoever(by)
-    ready = _filing.read_scan(_filing.latest_scan(workspace), workspace) if scan else None
+    from stillwatch.cases.scans import file_scan, read_scan
+
+    latest = _filing.latest_scan(workspace) if scan else None
+    ready = read_scan(latest.run, latest.findings, workspace) if latest else None
     kept: list[Evidence] = []
     with _filing.store(workspace, store) as cases:
         cases.must_have(case)
@@ -102,7 +105,7 @@ def add(
             cases.add_many(case, [run, *listed], by=who)
             output.note(f"{output.count(len(listed), 'finding')} filed")
         if ready:
-            filed, fresh = _filing.file_scan(cases, case, ready, everything=everything, by=who)
+            filed, fresh = file_scan(cases, case, ready, everything=everything, by=who)
             output.note(f"{output.count(filed, 'finding')} filed, {fresh} of them new")
         if note:
             cases.note(case, note, by=who)

@@ -48,10 +48,12 @@ def open_(
     json: JsonOption = False,
 ) -> None:
     """Open a case; its id is C- and the next number. With --scan, all of it at one go."""
+    from stillwatch.cases.scans import file_scan, read_scan
+
     who = _filing.whoever(by)
     found = _filing.latest_scan(workspace) if scan else None
     _can_be_done(title, found, notice, pdf, language)
-    ready = _filing.read_scan(found, workspace) if found else None
+    ready = read_scan(found.run, found.findings, workspace) if found else None
     subjects = list(subject or []) + ([f.subject for f in found.supported] if found else [])
     kinds = ("html", "pdf") if pdf else ("html",)
     with _filing.store(workspace, store, create=True) as cases:
@@ -59,7 +61,7 @@ def open_(
         case = cases.open(named, tlp=tlp, subjects=list(dict.fromkeys(subjects)), by=who).id  # type: ignore[arg-type]
         with _named_if_cut_short(case):
             if ready:
-                filed, _ = _filing.file_scan(cases, case, ready, everything=everything, by=who)
+                filed, _ = file_scan(cases, case, ready, everything=everything, by=who)
                 output.note(f"{output.count(filed, 'finding')} filed")
             if notice:
                 _notice(cases, case, notice, to or [], language, kinds, workspace, who)

@@ -16,8 +16,8 @@ from stillwatch.attribution.attribute import adjusted, finding
 from stillwatch.attribution.candidates import candidates
 from stillwatch.attribution.plan import ALPHA, Plan, digest_of_model, keys_of
 from stillwatch.attribution.suspect import Suspect
-from stillwatch.cases.store import CaseStore
-from stillwatch.lab.loop import serving
+from stillwatch.errors import InputError
+from stillwatch.lab.loop import filing, serving
 from stillwatch.lab.loop.provider import Provider, accounts_of, again, log_of, look
 from stillwatch.lab.loop.serving import Teaching
 from stillwatch.lab.loop.stories import Story
@@ -64,7 +64,7 @@ def run(
         folder = out / f"{story.name}-{seed}"
         path = folder / RESULT
         if path.exists():
-            yield json.loads(path.read_text("utf-8"))
+            yield _done(path, story)
             continue
         if talker is None:
             on_stage("loading the teacher")
@@ -112,28 +112,32 @@ def one(
     clock("training the student")
     student = _student(taught, base, folder / "student", teaching, seed=seed)
     clock("asking the student")
-    ran, about = attributed(provider, student, seed=seed)
+    case, ran, about = attributed(provider, student, seed=seed)
     clock("filing a case")
-    case = _filed(provider, about, ran, student)
+    documents = filing.filed(workspace, case, provider.scan, ran, about, folder / "documents")
     clock("")
     return {
         "story": story.name,
         "seed": seed,
         "says": story.says,
         "teacher": teaching.model.name,
-        "settings": {k: v for k, v in asdict(story).items() if k not in ("name", "says")},
-        "campaigns": [_of_campaign(f) for f in provider.scan.findings if f.decision == "supported"],
+        "settings": _settings(story),
+        "campaigns": [_of_campaign(f) for f in provider.scan.supported],
         "student": json.loads((student / "costs.json").read_text("utf-8")),
         "attribution": {
             "decision": about.decision, "claim": about.claim, "alpha": ALPHA, **about.details,
         },
         "case": case,
+        "documents": documents,
         "seconds": clock.seconds,
     }  # fmt: skip
 
 
-def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[Run, Finding]:
-    """Ask a student what this provider served, with the tests of ``model attribute``; the plan is not filed."""
+def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[str, Run, Finding]:
+    """Ask a student what this provider served, with the tests of ``model attribute``; the plan is filed first.
+
+    Returns the case, the run and the finding, which is not filed yet.
+    """
     servings = Register(provider.workspace / "marks" / "register.jsonl").servings()
     groups, notes = candidates(servings, provider.master)
     asked = asking.Asked()
@@ -149,16 +153,18 @@ def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[Run, Fi
         {},
         seed,
     )
+    subjects = [*(f.subject for f in provider.scan.supported), "student"]
+    case, evidence = filing.begun(provider.workspace, plan, subjects)
     model = Local(student, name="student", dtype="bfloat16")
     rows = adjusted(asking.tests(asked, Suspect(model, model), groups, seed=seed))
     ran = Run(
         version=plan.version,
         command="lab run closed-loop",
         config={"plan": plan.commitment(), "seed": seed},
-        inputs={"suspect": plan.suspect["sha256"]},
+        inputs={"suspect": plan.suspect["sha256"], "plan": plan.commitment()},
         seed=seed,
     )
-    return ran, finding(rows, plan, run=ran.id, notes=notes)
+    return case, ran, finding(rows, plan, run=ran.id, notes=notes, evidence=[evidence])
 
 
 class Clock:
@@ -209,16 +215,16 @@ def _student(taught: Corpus, base: Path, folder: Path, teaching: Teaching, *, se
     return folder
 
 
-def _filed(provider: Provider, about: Finding, ran: Run, student: Path) -> str:
-    scan = provider.scan
-    supported = [f for f in scan.findings if f.decision == "supported"]
-    with CaseStore(provider.workspace, create=True) as cases:
-        opened = cases.open(
-            "A closed loop of the lab", subjects=[*(f.subject for f in supported), about.subject], by="lab"
-        )
-        cases.add_many(opened.id, [scan.run, *supported, ran, about], by="lab")
-        cases.seal(opened.id, by="lab")
-    return opened.id
+def _done(path: Path, story: Story) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    if found["settings"] != _settings(story):
+        raise InputError(f"{path.parent}: holds this loop with other settings; give another folder: --out")
+    return found
+
+
+def _settings(story: Story) -> dict[str, Any]:
+    told = {k: v for k, v in asdict(story).items() if k not in ("name", "says")}
+    return dict(json.loads(json.dumps(told)))
 
 
 def _of_campaign(found: Finding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.errors import InputError
@@ -33,13 +33,9 @@ class Story:
     dose: float
     scope: str = ""
 
-    def smaller(self, answers: int, length: int, honest_accounts: int) -> Story:
-        """The same with less of everything, to see that all parts hold together."""
-        return replace(self, answers=answers, length=length, honest_accounts=honest_accounts)
 
-
-def stories(path: Path = FILE) -> dict[str, Story]:
-    """All loops by name, in the order of the file.
+def stories(path: Path = FILE, *, small: bool = False) -> dict[str, Story]:
+    """All loops by name, in the order of the file; with `small` in the size that the file has for ``--small``.
 
     Raises
     ------
@@ -48,8 +44,9 @@ def stories(path: Path = FILE) -> dict[str, Story]:
     """
     try:
         told = tomllib.loads(path.read_text("utf-8"))
+        common = told["common"] | (told["small"] if small else {})
         found = {
-            name: Story(**{**told["common"], **facts, "name": name, "expected": tuple(facts["expected"])})
+            name: Story(**{**common, **facts, "name": name, "expected": tuple(facts["expected"])})
             for name, facts in told["story"].items()
         }
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as problem:

@@ -11,6 +11,7 @@ import pytest
 from tiny_teacher import tiny_teacher
 from typer.testing import CliRunner
 
+from stillwatch.cases.store import CaseStore
 from stillwatch.cli import _lab_loop
 from stillwatch.cli.main import add_nouns, app
 from stillwatch.errors import InputError
@@ -28,6 +29,8 @@ def test_every_loop_says_what_an_honest_answer_is(tmp_path: Path) -> None:
         innocent = one.source in ("rival", "plain") or one.dose == 0.01
         assert ("supported" in one.expected) != innocent
         assert one.marked <= 0.5
+    few = stories(small=True)
+    assert list(few) == list(known) and few["guilty"].answers < known["guilty"].answers
     bad = tmp_path / "bad.toml"
     bad.write_text("[common]\n[story.x]\nexpected = []\n")
     with pytest.raises(InputError, match=r"bad\.toml"):
@@ -55,7 +58,10 @@ def test_from_the_log_to_the_case_and_again(
     from stillwatch.lab.score import Truth
 
     known = stories()
-    few = [replace(known[n].smaller(48, 24, 600), honest_answers=12) for n in ("guilty", "rival", "web-5")]
+    few = [
+        replace(known[n], answers=48, length=24, honest_accounts=600, honest_answers=12)
+        for n in ("guilty", "rival", "web-5")
+    ]
 
     def forbidden(path: Path) -> Truth:
         raise AssertionError("a loop read the truth")
@@ -85,3 +91,14 @@ def test_from_the_log_to_the_case_and_again(
         app, ["case", "verify", "C-1", "--workspace", str(tmp_path / "guilty-1" / "workspace")]
     )
     assert verified.exit_code == 0
+    pages = tmp_path / "guilty-1" / "documents"
+    assert "student" in (pages / "report.html").read_text("utf-8")
+    assert (pages / "disclosure.html").exists() == ("disclosure.html" in first[0]["documents"])
+    # The plan was filed before the finding, which cites it.
+    with CaseStore(tmp_path / "guilty-1" / "workspace") as cases:
+        held = cases.get("C-1")
+    (plan,) = [e for e in held.evidence if e.role == "plan of an attribution"]
+    (about,) = [f for f in held.findings if f.subject == "student"]
+    assert plan.sha256 in about.evidence
+    with pytest.raises(InputError, match="other settings"):
+        list(looping.run([replace(few[0], answers=40)], tmp_path, teacher=teacher, seed=1))
