@@ -24,6 +24,7 @@ from stillwatch.lab.loop.stories import Story
 from stillwatch.lab.teaching import prompts, training
 from stillwatch.lab.teaching.corpus import Corpus
 from stillwatch.marks.register import Register
+from stillwatch.marks.twins_published import Published, published
 from stillwatch.models.local import Local, load
 from stillwatch.records import Finding, Run
 
@@ -138,12 +139,15 @@ def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[str, Ru
 
     Returns the case, the run and the finding, which is not filed yet.
     """
-    servings = Register(provider.workspace / "marks" / "register.jsonl").servings()
-    groups, notes = candidates(servings, provider.master)
+    register = Register(provider.workspace / "marks" / "register.jsonl")
+    groups, notes = candidates(register.servings(), provider.master)
     asked = asking.Asked()
     marks = [name for g in groups for name in g.keys]
     ledger = provider.workspace / "marks" / "ledger"
-    asking.from_ledger(asked, ledger, provider.master, marks, limit=LIMIT, seed=seed)
+    notes = [*notes, *asking.from_ledger(
+        asked, ledger, provider.master, marks, limit=LIMIT, seed=seed, said=_published(provider),
+        scopes=register.scopes(),
+    )]  # fmt: skip
     asked.prompts = prompts.texts("held_out")[::4][:PROBES]
     plan = Plan(
         {"name": "student", "sha256": digest_of_model(student)},
@@ -225,6 +229,14 @@ def _done(path: Path, story: Story) -> dict[str, Any]:
 def _settings(story: Story) -> dict[str, Any]:
     told = {k: v for k, v in asdict(story).items() if k not in ("name", "says")}
     return dict(json.loads(json.dumps(told)))
+
+
+def _published(provider: Provider) -> Published | None:
+    path = serving.published_by(provider)
+    if not path.exists():
+        return None
+    lines = path.read_text("utf-8").splitlines()
+    return published((f"{path.name}: line {n}", json.loads(line)) for n, line in enumerate(lines, 1))
 
 
 def _of_campaign(found: Finding) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from stillwatch.lab.teaching.marking import TeacherMark
 from stillwatch.lab.teaching.prompts import prompts
 from stillwatch.marks.keys import MarkKey, Master, Scope
 from stillwatch.marks.ledger import Answer, Ledger, Policy
+from stillwatch.marks.register import Register
 from stillwatch.marks.twins import Day
+from stillwatch.marks.twins_published import of_ledger
 
 if TYPE_CHECKING:
     from stillwatch.models.local import Local
@@ -61,7 +63,7 @@ def harvested(
     accounts = rng.choice(harvesters, story.answers)
     early = story.answers - round(story.marked * story.answers)
     got = [teaching.answers(asked[:early], None, stream=1)]
-    day = Day(provider.master, DAY, share=story.twins)
+    day = committed(provider, story.twins)
     with Ledger(
         provider.workspace / "marks" / "ledger", provider.master, write=True, policy=Policy(keep="both")
     ) as kept:
@@ -73,7 +75,29 @@ def harvested(
                 _served(kept, day, [asked[p] for p in places], places, accounts, key, number, teaching)
             )
         _honest(kept, story, provider, teaching)
+        tallied(provider, day, kept)
     return corpus.together(got)
+
+
+def committed(provider: Provider, share: float) -> Day:
+    """The draw of twins of the loop's day, committed to and published before anything is served."""
+    day = Day(provider.master, DAY, share=share)
+    register = Register(provider.workspace / "marks" / "register.jsonl")
+    if day.commitment not in [one for one, _ in register.draws()]:
+        register.drawn(provider.master, day.commitment, Scope(), by="lab")
+    published_by(provider).write_text(day.commitment.line() + "\n", "utf-8")
+    return day
+
+
+def tallied(provider: Provider, day: Day, kept: Ledger) -> None:
+    """The tally of that day, published after it."""
+    with published_by(provider).open("a", encoding="utf-8") as lines:
+        lines.write(day.tally(of_ledger(kept, {DAY})).line() + "\n")
+
+
+def published_by(provider: Provider) -> Path:
+    """What the provider published of its twins, a line each."""
+    return provider.workspace / "marks" / "published.jsonl"
 
 
 def licensed(story: Story, provider: Provider, teaching: Teaching) -> Corpus:

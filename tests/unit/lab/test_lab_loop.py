@@ -100,5 +100,8 @@ def test_from_the_log_to_the_case_and_again(
     (plan,) = [e for e in held.evidence if e.role == "plan of an attribution"]
     (about,) = [f for f in held.findings if f.subject == "student"]
     assert plan.sha256 in about.evidence
+    # Its twins were held against what was published, and none was left out.
+    assert "served twins" in kinds and not any("left out" in limit for limit in about.limits)
+    assert len((pages.parent / "workspace" / "marks" / "published.jsonl").read_text().splitlines()) == 2
     with pytest.raises(InputError, match="other settings"):
         list(looping.run([replace(few[0], answers=40)], tmp_path, teacher=teacher, seed=1))
