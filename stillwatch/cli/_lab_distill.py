@@ -90,15 +90,14 @@ def _paid(sheet: dict[str, Any]) -> None:
     rows = [
         (
             stage,
-            *(round(amounts.get(name, 0.0), 1) for name in named),
+            *(f"{amounts.get(name, 0.0):,.1f}" for name in named),
             _money(amounts["machine"]),
             _tokens(amounts),
         )
         for stage, amounts in sheet["stages"].items()
     ]
-    output.table(
-        rows, ["STAGE", *(STAGES[name] for name in named), "MONEY", "TOKENS"], right=["MONEY"], words=True
-    )
+    seconds = [STAGES[name] for name in named]
+    output.table(rows, ["STAGE", *seconds, "MONEY", "TOKENS"], right=[*seconds, "MONEY"], words=True)
     stated = sheet["stated"]
     output.line(
         f"machine, {sheet['wall_seconds'] / 3600:.3f} h on {sheet['device']}: {_money(sheet['machine'])}"

@@ -15,6 +15,7 @@ from stillwatch.lab.loop.run import RESULT
 from stillwatch.lab.loop.stories import Story, stories
 from stillwatch.lab.score import Truth, hold
 from stillwatch.marks.keys import Scope
+from stillwatch.marks.register import Register
 
 OPEN = ("corpus audit", "model audit")
 """Rooms whose places in the scorecard are open."""
@@ -58,7 +59,10 @@ def _lines(path: Path, known: dict[str, Story]) -> list[Line]:
     said = told["attribution"]
     decision = said["decision"]
     named = ", ".join(said["scopes"]) or "no scope"
-    right = decision in story.expected and (decision != "supported" or set(said["scopes"]) == scopes)
+    # A campaign can be found in several groups, each served under a key; none may be named that is not of it.
+    whose = set(said["scopes"])
+    right = decision in story.expected and (decision != "supported" or whose <= scopes)
+    right = right and (not story.scope or bool(whose))
     lines = [
         campaign,
         Line(
@@ -79,17 +83,18 @@ def _line_of_campaigns(name: str, score: Any) -> Line:
 
 
 def _expected(story: Story, scan: campaigns.Scan, truth: Truth, workspace: Path) -> set[str]:
-    """The scopes that a right answer names: of each supported campaign that is mostly a planted one."""
+    """The scopes that a right answer names: of each supported campaign that is mostly a planted one and has a key."""
     if story.scope == "tenant":
         return {str(Scope(tenant=LICENSED))}
     if story.source not in ("harvest", "web"):
         return set()
     found = members_of(scan, workspace, truth)
-    return {
+    planted = {
         str(Scope(campaign=name))
         for name, members in found.items()
         if 2 * sum(bool(truth.campaign[place]) for place in members) > len(members)
     }
+    return planted & {str(s.scope) for s in Register(workspace / "marks" / "register.jsonl").servings()}
 
 
 def _best(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
