@@ -58,16 +58,17 @@ def _lines(path: Path, known: dict[str, Story]) -> list[Line]:
     scopes = _expected(story, scan, truth, workspace)
     said = told["attribution"]
     decision = said["decision"]
-    named = ", ".join(said["scopes"]) or "no scope"
     # A campaign can be found in several groups, each served under a key; none may be named that is not of it.
     whose = set(said["scopes"])
-    right = decision in story.expected and (decision != "supported" or whose <= scopes)
-    right = right and (not story.scope or bool(whose))
     lines = [
         campaign,
         Line(
-            name, "attribution", f"{decision}: {named}, p = 10^{said['smallest_log10_p_after_holm']:.1f}",
-            f"{' or '.join(story.expected)}{': ' + ', '.join(sorted(scopes)) if scopes else ''}", right,
+            name, "attribution", f"{decision}, p = 10^{said['smallest_log10_p_after_holm']:.1f}",
+            " or ".join(story.expected), decision in story.expected,
+        ),
+        Line(
+            name, "  through whom", ", ".join(sorted(whose)) or "nobody named", ", ".join(sorted(scopes)) or "nobody",
+            whose <= scopes and (bool(whose) or not story.scope),
         ),
     ]  # fmt: skip
     lines.extend(Line(name, f"  {test['kind']}", _said(test), "", None) for test in _best(said["tests"]))
@@ -75,9 +76,9 @@ def _lines(path: Path, known: dict[str, Story]) -> list[Line]:
 
 
 def _line_of_campaigns(name: str, score: Any) -> Line:
-    said = f"{score.recall.count} of {score.recall.of} accounts, {score.honest_flagged.count} honest ones"
+    said = f"{score.recall.count} of {score.recall.of}, {score.honest_flagged.count} honest"
     return Line(
-        name, "campaigns", said, f"{score.recall.of} accounts, 0 honest ones",
+        name, "campaigns", said, f"{score.recall.of} accounts",
         score.recall.count >= 0.95 * score.recall.of and not score.honest_flagged.count,
     )  # fmt: skip
 
@@ -108,5 +109,4 @@ def _best(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _said(test: dict[str, Any]) -> str:
     if "why" in test:
         return str(test["why"])
-    whose = f" ({test['scope']})" if test.get("scope") else ""
-    return f"p = 10^{test['log10_p']:.1f} of {test['n']:,}{whose}"
+    return f"p = 10^{test['log10_p']:.1f} of {test['n']:,}"
