@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.attribution.candidates import Candidates
+from stillwatch.attribution.candidates import Candidates, apart
 from stillwatch.attribution.plan import Plan
 from stillwatch.attribution.predictions import Predictions, predictions
 from stillwatch.attribution.randomized import radioactivity
 from stillwatch.errors import InsufficientData
 from stillwatch.marks.tape import Tape
-from stillwatch.marks.widths import for_windows, own_draws, reader, width_of
+from stillwatch.marks.widths import for_windows, reader, width_of
 from stillwatch.models.protocol import Forced
 from stillwatch.records import Decision, Excluded, Finding, TestResult
 from stillwatch.stats.combine import p_to_e
@@ -28,7 +28,7 @@ from stillwatch.stats.multiplicity import holm
 
 WRITTEN = ("its own text", "its own answers")
 """Tests of what a suspect writes: it may pass on answers of ours without having been trained on any."""
-SHARED = "contexts of this scheme share draws: answers with its mark cannot be used to ask a model"
+SHARED = "contexts share draws under this key: answers with its mark cannot be used to ask a model"
 DOUBT = 0.05
 """An adjusted p between the threshold and this is "inconclusive"; above it "not supported"."""
 
@@ -68,9 +68,11 @@ def of_predictions(
     """
     rows = []
     for group in groups:
-        if carried and not own_draws(group.scheme, group.parameters):
-            rows += _refused(kind, group, SHARED)
-            continue
+        if carried:
+            group, sharing = apart(group)
+            rows += _refused(kind, group, SHARED, sharing)
+            if not group.keys:
+                continue
         found = _within(predictions(read, width_of(group.scheme, group.parameters)), group)
         how = for_windows(group.scheme, group.parameters)
         rows += _rows(kind, group, lambda g=group, f=found, h=how: _read(g, f.tokens, f.ends, h), carried)
@@ -169,8 +171,9 @@ def _rows(kind: str, group: Candidates, read: Any, carried: bool = False) -> lis
     ]
 
 
-def _refused(kind: str, group: Candidates, why: str) -> list[Row]:
-    return [Row(kind, key, group.scopes[key], group.scheme, why=why) for key in group.keys]
+def _refused(kind: str, group: Candidates, why: str, keys: Iterable[str] | None = None) -> list[Row]:
+    named = group.keys if keys is None else keys
+    return [Row(kind, key, group.scopes[key], group.scheme, why=why) for key in named]
 
 
 def _within(found: Predictions, group: Candidates) -> Predictions:

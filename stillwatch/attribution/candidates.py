@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stillwatch.errors import InputError
@@ -11,6 +11,7 @@ from stillwatch.marks import served_keys
 from stillwatch.marks.keys import Master
 from stillwatch.marks.register import Serving
 from stillwatch.marks.served_keys import Candidate
+from stillwatch.marks.widths import own_draws
 
 DECOYS = 200
 
@@ -84,3 +85,9 @@ def _with_decoys(
         tuple(key.fingerprint for key in drawn),
         frozenset(one.serving.fingerprint for one in group if one.serving in late),
     )
+
+
+def apart(group: Candidates) -> tuple[Candidates, list[str]]:
+    """The group with the keys under which every context has a draw of its own, and the fingerprints of the others."""
+    own = {name: key for name, key in group.keys.items() if own_draws(group.scheme, group.parameters, key)}
+    return replace(group, keys=own), [name for name in group.keys if name not in own]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.attribution.attribute import Row
-from stillwatch.attribution.candidates import Candidates
+from stillwatch.attribution.candidates import Candidates, apart
 from stillwatch.attribution.randomized import green_mass
 from stillwatch.attribution.randomized.green_mass import Shift
 from stillwatch.attribution.suspect import Document, Suspect
@@ -19,6 +19,7 @@ from stillwatch.models.protocol import Model
 from stillwatch.records import TestResult
 
 KIND = "green mass"
+SHARED = "contexts share lists under this key: what moved after them cannot be added up"
 NO_LISTS = "no key of ours favours a list of tokens that the context alone decides"
 Ids = NDArray[np.int64]
 
@@ -85,9 +86,13 @@ def rows(
     listed = list(_with_lists(groups, vocabulary))
     if not listed:
         return [Row(KIND, why=NO_LISTS)]
+    found = []
+    for place, group in enumerate(listed):
+        listed[place], sharing = apart(group)
+        found += [Row(KIND, key, group.scopes[key], group.scheme, why=SHARED) for key in sharing]
+    listed = [group for group in listed if group.keys]
     widths = {width_of(group.scheme, group.parameters) for group in listed}
     read = shifts(suspect.cut(documents), suspect.model, base, widths, on_read=on_read)
-    found = []
     for group in listed:
         moved = _within(read[width_of(group.scheme, group.parameters)], _size_of(group, vocabulary))
         try:

@@ -39,7 +39,7 @@ class Served:
 
 
 def later_turns(ledger: Ledger) -> NDArray[np.int64]:
-    """Numbers of records that are not the first answer of their conversation, rising.
+    """Numbers of records that are not the first answer of their conversation with their account, rising.
 
     What is served in a later turn depends on what a key or a coin chose in an earlier one. The first is the one with
     the earliest time, whether or not it is kept or marked. Memory while it is made: 32 bytes for each answer with a
@@ -48,9 +48,8 @@ def later_turns(ledger: Ledger) -> NDArray[np.int64]:
     names, times, numbers = array("Q"), array("q"), array("q")
     for entry in ledger.entries():
         if name := entry.conversation:
-            names.append(
-                int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-            )
+            said = f"{entry.account} {name}".encode("utf-8", "surrogatepass")
+            names.append(int.from_bytes(hashlib.sha256(said).digest()[:8], "big"))
             times.append(entry.time)
             numbers.append(entry.number)
     own, at = np.array(names, np.uint64), np.array(numbers, np.int64)

@@ -103,7 +103,7 @@ def _say(found: dict[str, Any]) -> None:
         output.line(f"  campaign {one['subject']}: {one['accounts']} accounts")
     about = found["attribution"]
     output.line(f"  the student: {about['decision']}. {about['claim']}")
-    documents = output.count(len(found["documents"]), "document")
+    documents = output.count(len(found.get("documents", ())), "document")
     training = f"{_training(found):,.0f} s"
     output.line(
         f"  case {found['case']}, sealed, {documents}; {seconds:,.0f} s, of which training {training}"

@@ -26,7 +26,11 @@ def written(out: Path | None, wanted: bool) -> Iterator[Callable[[dict[str, Any]
     try:
         if out.exists():
             raise InputError(f"{out}: there is a file already; it is not written over")
-        file = part.open("w", encoding="utf-8", errors="backslashreplace")
+        file = part.open("x", encoding="utf-8", errors="backslashreplace")
+    except FileExistsError as problem:
+        raise InputError(
+            f"{part}: what a run left that was cut off, or one that still goes on; move it away first"
+        ) from problem
     except OSError as problem:
         raise InputError(f"{out}: cannot be written: {problem.strerror}") from problem
     try:
@@ -38,4 +42,6 @@ def written(out: Path | None, wanted: bool) -> Iterator[Callable[[dict[str, Any]
         else:
             part.unlink()
         raise
-    part.replace(out)
+    if out.exists():
+        raise InputError(f"{out}: came about meanwhile and is not written over; the new lines are in {part}")
+    part.rename(out)

@@ -110,15 +110,15 @@ def held(
 
 
 def of_ledger(ledger: Ledger, days: Collection[str] | None = None) -> list[Twin]:
-    """Every twin that a ledger notes (for these days), in its order, the first of each exchange; texts kept or not.
+    """Every twin that a ledger notes (for these days), in its order, the first of each exchange on each day.
 
-    Memory: less than 1 kB each.
+    Texts may be kept or not. Memory: less than 1 kB each.
     """
-    found: dict[str, Twin] = {}
+    found: dict[tuple[str, str], Twin] = {}
     for entry in ledger.entries():
         twin = Twin.from_note(entry.exchange_id, entry.note)
         if twin is not None and (days is None or twin.day in days):
-            found.setdefault(entry.exchange_id, twin)
+            found.setdefault((entry.exchange_id, twin.day), twin)
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
@@ -51,8 +52,8 @@ def for_windows(scheme: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**parameters, **cut}
 
 
-def own_draws(scheme: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether two contexts that differ never share a draw, but for hashes that happen to be equal.
+def own_draws(scheme: str, parameters: Mapping[str, Any], key: Any = None) -> bool:
+    """Whether two contexts that differ never share a draw under this key, but for hashes that happen to be equal.
 
     Where they can (the least of several products, a product or sum of ids), what stands before a context that is new as
     ids may have been shaped by the same draw: answers with such a mark cannot be used to ask a model.
@@ -62,7 +63,9 @@ def own_draws(scheme: str, parameters: Mapping[str, Any]) -> bool:
     if scheme in ("transformers_red_green", "vllm_sbw"):
         return given["scheme"] == "lefthash" and (scheme != "vllm_sbw" or width_of(scheme, parameters) == 1)
     if scheme in ("markllm_kgw", "markllm_exp"):
-        return int(given["prefix_length"]) == 1
+        # The engine multiplies modulo the vocabulary: a key that shares a divisor with it reaches a part of its lists.
+        whole = scheme == "markllm_exp" or key is None or math.gcd(int(key), int(given["vocab_size"])) == 1
+        return int(given["prefix_length"]) == 1 and whole
     if scheme == "textseal_gumbel":
         return int(given["ngram"]) == 1
     return True

@@ -50,7 +50,9 @@ class Row:
 
 
 def rows(contexts: Sequence[Ids], *, longest: int = 0) -> Iterator[tuple[list[int], Row]]:
-    """Rows of at most `longest` ids (0: `LONGEST`), or of one trunk and one branch; and the numbers of their contexts.
+    """Rows of at most `longest` ids (0: `LONGEST`), and the numbers of their contexts.
+
+    A trunk of more has rows with a quarter of that for branches, or one branch that is longer.
 
     Raises
     ------
@@ -64,10 +66,11 @@ def rows(contexts: Sequence[Ids], *, longest: int = 0) -> Iterator[tuple[list[in
     trunk = max(contexts, key=len)
     shared = [_shared(c, trunk) for c in contexts]
     most, taken = longest or LONGEST, list[int]()
+    most = max(most, len(trunk) + most // 4)
     size = len(trunk)
     for i, (context, at) in enumerate(zip(contexts, shared, strict=True)):
         more = len(context) - at
-        if taken and size + more > most:
+        if taken and more and size + more > most:
             yield taken, _row(trunk, [(contexts[k], shared[k]) for k in taken])
             taken, size = [], len(trunk)
         taken.append(i)
@@ -79,6 +82,14 @@ def best(model: Any, row: Row) -> NDArray[np.float32]:
     """Log-probabilities after each context of a row; shape (contexts, vocabulary)."""
     torch = need("torch")
     kind, device = model.dtype, model.device
+    if not row.branched:  # a document as any other
+        with torch.inference_mode():
+            logits = model(
+                input_ids=torch.from_numpy(row.ids)[None].to(device),
+                use_cache=False,
+                logits_to_keep=torch.from_numpy(row.last).to(device),
+            ).logits
+        return _logs(torch, logits)
     barred = torch.zeros(row.seen.shape, dtype=kind)
     barred.masked_fill_(torch.from_numpy(~row.seen), torch.finfo(kind).min)
     with torch.inference_mode():
@@ -89,14 +100,18 @@ def best(model: Any, row: Row) -> NDArray[np.float32]:
             use_cache=False,
             logits_to_keep=torch.from_numpy(row.last).to(device),
         ).logits
-    found: NDArray[np.float32] = torch.log_softmax(logits[0].float(), dim=-1).cpu().numpy()
-    return found
+    return _logs(torch, logits)
 
 
 def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     """Whether two rows of log-probabilities are one, rounding aside, over the 20 likeliest tokens of the first."""
     likely = np.argsort(one)[-20:]
     return bool(np.abs(one[likely] - other[likely]).max() <= TOLERANCE)
+
+
+def _logs(torch: Any, logits: Any) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = torch.log_softmax(logits[0].float(), dim=-1).cpu().numpy()
+    return found
 
 
 def _shared(context: Ids, trunk: Ids) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ class Local:
         self.mark = mark
         self._name = name or self.path.stem
         self._model, self._tokenizer = load(self.path, dtype=dtype)
-        self._branches: bool | None = None
+        # The longest row of branches that was held against reading alone; False: it reads no such row.
+        self._branches: int | Literal[False] = 0
 
     @property
     def name(self) -> str:
@@ -135,11 +136,8 @@ class Local:
         """See `stillwatch.models.protocol.Model`. A model that cannot branch is asked one context after the other."""
         found = np.full(len(contexts), -1, np.int64)
         for places, row in _branches.rows(contexts):
-            if self._branches is not False:
-                logs = _branches.best(self._model, row)
-                if self._branches is None and row.branched:
-                    self._branches = self._as_alone(contexts, places, row, logs)
-            if self._branches is False:
+            logs = self._together([contexts[i] for i in places], row)
+            if logs is None:
                 found[places] = _forced.following(self, [contexts[i] for i in places])
             else:
                 found[places] = logs.argmax(axis=1)
@@ -197,13 +195,39 @@ class Local:
             answers.append(Answer(text, tokens, "length" if ended is None else "stop"))
         return answers
 
-    def _as_alone(
-        self, contexts: Sequence[NDArray[np.int64]], places: list[int], row: _branches.Row, logs: Any
-    ) -> bool:
-        """Whether one context that branches off gives in a row what it gives alone."""
-        at = int(np.argmax(row.last))
-        (alone,) = self.distributions([np.append(contexts[places[at]], 0)])
-        return _branches.alike(alone[-1], logs[at])
+    def _together(
+        self, contexts: Sequence[NDArray[np.int64]], row: _branches.Row
+    ) -> NDArray[np.float32] | None:
+        """Log-probabilities after the contexts of a row; None where the model cannot read them in one.
+
+        Whether it can is found out by one branch that is read alone as well, and again in longer rows: some models see
+        a part of a long text only.
+        """
+        if row.branched and self._branches is False:
+            return None
+        try:
+            logs = _branches.best(self._model, row)
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
+            if not row.branched:
+                raise
+            self._branches = False
+            return None
+        if row.branched and len(row.ids) > 1.25 * self._branches:
+            at = int(np.argmax(row.last))
+            (alone,) = self.distributions([np.append(contexts[at], 0)])
+            if not _branches.alike(alone[-1], logs[at]):
+                self._branches = False
+                return None
+            self._branches = len(row.ids)
+        return logs
 
     def _ends(self) -> set[int]:
         ends = self._model.generation_config.eos_token_id

@@ -64,7 +64,7 @@ def held_together(before: Sums, after: Sums, *, seed: int) -> dict[str, Any]:
     Returns
     -------
     ``prompts``, ``tokens``, and by measure ``before``, ``after``, ``change``, and where there is a teacher its own
-    loss on the answers, below which no student of it can be expected to come.
+    loss on the answers. Where these are its own, sampled at temperature 1, no student can be expected below that.
     """
     tokens = np.array(after["tokens"])
     told: dict[str, Any] = {"prompts": len(tokens), "tokens": int(tokens.sum()), "measures": {}}

@@ -145,7 +145,9 @@ def distill(
     form = teacher if teacher is not None and told.level == "logits" else student
     lessons, cut = speakers.lessons(asked, form, length=told.length, sampled=not odd)
     probes, cut_too = speakers.lessons(held_out, form, length=told.length, sampled=not odd)
-    judge = teacher.weights if teacher is not None and not odd else None
+    # A teacher that is asked in another form of prompt than the student is not judged in the student's.
+    fits = teacher is not None and not odd and speakers.asked_alike(teacher, form, held_out)
+    judge = teacher.weights if teacher is not None and fits else None
 
     on_stage("judging the student before")
     if not (work / "before.json").is_file():

@@ -120,6 +120,11 @@ def difference(one: Speaker, other: Speaker) -> str:
     return ""
 
 
+def asked_alike(one: Speaker, other: Speaker, answers: Sequence[Answer]) -> bool:
+    """Whether both put these prompts in the same ids."""
+    return all(np.array_equal(one.prompted(a.prompt), other.prompted(a.prompt)) for a in answers)
+
+
 def lessons(
     answers: Sequence[Answer], model: Speaker, *, length: int, sampled: bool
 ) -> tuple[list[Lesson], int]:

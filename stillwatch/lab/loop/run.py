@@ -33,6 +33,8 @@ PROBES = 24
 """Prompts of topics that no student was trained on, which a suspect answers."""
 LIMIT = 200
 """Served answers that a suspect is asked about, for each key."""
+DTYPE = "bfloat16"
+"""Of a suspect's weights as it is asked."""
 Stage = Callable[[str], None]
 
 
@@ -149,17 +151,24 @@ def attributed(provider: Provider, student: Path, *, seed: int) -> tuple[str, Ru
         scopes=register.scopes(),
     )]  # fmt: skip
     asked.prompts = prompts.texts("held_out")[::4][:PROBES]
+    said = serving.published_by(provider)
     plan = Plan(
         {"name": "student", "sha256": digest_of_model(student)},
         ALPHA,
         keys_of(groups),
         asked.probes(),
-        {},
+        {
+            "dtype": DTYPE,
+            "answer_tokens": asking.ANSWER_TOKENS,
+            "answers_to_a_twin": asking.SAMPLES,
+            "twins_published_sha256": digest_of_model(said) if said.exists() else "",
+            "register_sha256": digest_of_model(provider.workspace / "marks" / "register.jsonl"),
+        },
         seed,
     )
     subjects = [*(f.subject for f in provider.scan.supported), "student"]
     case, evidence = filing.begun(provider.workspace, plan, subjects)
-    model = Local(student, name="student", dtype="bfloat16")
+    model = Local(student, name="student", dtype=DTYPE)
     rows = adjusted(asking.tests(asked, Suspect(model, model), groups, seed=seed))
     ran = Run(
         version=plan.version,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stillwatch.attribution import asking
 from stillwatch.attribution.asking import Asked
-from stillwatch.attribution.candidates import candidates
+from stillwatch.attribution.candidates import Candidates, apart, candidates
 from stillwatch.attribution.suspect import Document, Suspect
 from stillwatch.marks.keys import Master, Scope
 from stillwatch.marks.register import Register
@@ -74,6 +74,14 @@ def test_a_scheme_whose_contexts_share_draws_is_not_tested_on_marked_answers(tmp
     assert row.result is None and "share draws" in row.why
     (row,) = asking.tests(Asked(plain=documents(tokens=True)), Suspect(model, model), found)  # type: ignore[arg-type]
     assert row.result is not None
+
+
+def test_a_key_that_reaches_a_part_of_the_lists_is_told_from_the_others() -> None:
+    kgw = {"vocab_size": 300, "prefix_length": 1}
+    group = Candidates("markllm_kgw", kgw, {"a": "one", "b": "two"}, {"a": 15, "b": 7}, (), ())
+    own, sharing = apart(group)
+    assert list(own.keys) == ["b"] and sharing == ["a"]
+    assert apart(own) == (own, [])
 
 
 def test_ids_that_the_teacher_does_not_have_are_left_out_and_a_register_that_lacks_settings_is_told(

@@ -314,10 +314,13 @@ def test_what_was_cut_off_never_has_the_name_that_was_asked_for(
     done = typed(workspace, *words)
     assert done.exit_code != 0 and not out.exists() and "it is not whole" in done.stderr
     assert len(part.read_text().splitlines()) == 3
+    # What it left is not lost to the next run.
+    again = typed(workspace, *words)
+    assert again.exit_code != 0 and "move it away" in str(again.exception) + again.stderr
+    assert len(part.read_text().splitlines()) == 3
+    part.unlink()
     left[0] = 0
     assert typed(workspace, *words).exit_code != 0 and not out.exists() and not part.exists()
-    # What an earlier run left is written over.
-    part.write_text("left over" * 1000)
     left[0] = 9
     assert typed(workspace, *words).exit_code == 0 and not part.exists()
     assert json.loads(out.read_text().splitlines()[-1])["kind"] == "summary"

@@ -66,3 +66,7 @@ def test_schemes_whose_contexts_share_draws_are_known() -> None:
     assert not own_draws("vllm_sbw", {"scheme": "lefthash", "context_width": 2})
     assert not own_draws("markllm_kgw", {"prefix_length": 2}) and not own_draws("markllm_exp", {})
     assert not own_draws("textseal_gumbel", {"ngram": 2})
+    # A key that shares a divisor with the vocabulary reaches a part of the lists.
+    assert not own_draws("markllm_kgw", {"vocab_size": 32_000}, 125) and own_draws(
+        "markllm_kgw", {"vocab_size": 32_000}, 7
+    )

@@ -76,9 +76,11 @@ def test_what_follows_many_contexts_is_what_follows_each(
     contexts += [np.append(trunk[:n], rng.integers(1, 29, m)) for n in range(0, 28, 3) for m in (1, 2)]
     alone = _forced.following(local, contexts)
     np.testing.assert_array_equal(local.following(contexts), alone)
-    assert local._branches is True and len(np.unique(alone)) > 5
+    assert local._branches and len(np.unique(alone)) > 5
     rows = [row for _, row in _branches.rows(contexts, longest=40)]
     assert len(rows) > 1 and max(len(row.ids) for row in rows) <= 40
+    whole = [places for places, _ in _branches.rows([trunk[:n] for n in range(1, 31)], longest=8)]
+    assert whole == [list(range(30))]  # what costs nothing needs no row of its own
     monkeypatch.setattr(_branches, "LONGEST", 40)
     np.testing.assert_array_equal(local.following(contexts), alone)
     assert len(local.following([])) == 0
@@ -86,10 +88,17 @@ def test_what_follows_many_contexts_is_what_follows_each(
         local.following([np.empty(0, np.int64)])
 
 
-def test_a_model_that_cannot_branch_is_asked_one_by_one(folder: Path) -> None:
+@pytest.mark.parametrize("how", ["looks back on all", "wants a mask of two dimensions"])
+def test_a_model_that_cannot_branch_is_asked_one_by_one(folder: Path, how: str) -> None:
     local = Local(folder)
     causal = local._model.forward
-    local._model.forward = lambda attention_mask=None, **given: causal(**given)  # it looks back on all
+
+    def forward(attention_mask: object = None, **given: object) -> object:
+        if attention_mask is not None and how.startswith("wants"):
+            _, _ = attention_mask.shape  # type: ignore[attr-defined]
+        return causal(**given)
+
+    local._model.forward = forward
     contexts = [np.array(c) for c in ([1, 2, 3, 4], [1, 2, 9], [1, 5], [1, 2])]
     alone = _forced.following(local, contexts)
     np.testing.assert_array_equal(local.following(contexts), alone)
